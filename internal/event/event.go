@@ -1,0 +1,169 @@
+// Package event is the vocabulary of SentinelD: what can happen to a process,
+// how a process is named so that no other one ever has the same name, which
+// fields of a record are real, and the stable encoding of all of it.
+//
+// Every other package speaks in these types; this one imports nothing but the
+// standard library.
+package event
+
+import (
+	"math"
+	"strings"
+)
+
+// Kind says what happened.
+type Kind uint8
+
+// The kinds are stored and sent: never renumber them.
+const (
+	KindExec       Kind = 1 // a program was executed, or was found running (SourceSnapshot)
+	KindFork       Kind = 2 // a process (never a thread) was created
+	KindExit       Kind = 3 // a process ended: its last thread is gone
+	KindExecFailed Kind = 4 // execve or execveat returned an error
+	KindGap        Kind = 5 // events were lost, or could not be seen
+)
+
+// NumKinds is one more than the largest Kind, for tables indexed by it.
+const NumKinds = 6
+
+var kindNames = [NumKinds]string{"", "exec", "fork", "exit", "exec_failed", "gap"}
+
+func (k Kind) String() string {
+	if k == 0 || int(k) >= len(kindNames) {
+		return "unknown"
+	}
+	return kindNames[k]
+}
+
+// Source names the facility that an event was read from.
+type Source uint8
+
+// The sources are stored and sent: never renumber them.
+const (
+	SourceEBPF     Source = 1 // Linux: CO-RE programs on scheduler tracepoints
+	SourceProcconn Source = 2 // Linux: netlink process connector
+	SourcePoll     Source = 3 // anywhere: two looks at the process list, compared
+	SourceSnapshot Source = 4 // the process was already there when somebody looked
+	SourceAgent    Source = 5 // the agent itself: gaps that only it can know of
+)
+
+var sourceNames = [...]string{"", "ebpf", "procconn", "poll", "snapshot", "agent"}
+
+func (s Source) String() string {
+	if s == 0 || int(s) >= len(sourceNames) {
+		return "unknown"
+	}
+	return sourceNames[s]
+}
+
+// Event is one record. Which of Exec, Exit and Gap are set follows from Kind;
+// which fields of them are real is told by Known, and a field that is not
+// known holds its zero value and means nothing.
+//
+// An Event and what it points to are not changed after they were sent on; the
+// strings share memory with the batch they came in.
+type Event struct {
+	Kind   Kind
+	Source Source
+	Known  Known
+
+	// Time is in Unix nanoseconds: when it happened (Known has Time), else
+	// when it was noticed. For a gap it is the start of the range.
+	Time int64
+
+	Process ProcessKey
+	StartNS uint64     // exact start on the boot clock, ns (Known has Start)
+	Parent  ProcessKey // the kernel's parent at that moment (Known has Parent)
+
+	Exec *Exec // exec, exec_failed
+	Exit *Exit // exit
+	Gap  *Gap  // gap
+}
+
+// Exec describes an executed program and who executed it.
+type Exec struct {
+	UID, GID   uint32 // real ids (Known has UID)
+	EUID, EGID uint32 // effective ids (Known has EUID)
+	AUID       uint32 // login uid; AUIDUnset when nobody logged in
+	SID        uint32 // session id, a pid
+	TTY        uint32 // controlling terminal as a device number, 0 = none; see TTYName
+	Argc       uint32 // number of arguments as the kernel counted them
+
+	Exe         string // resolved path of the executable
+	Invoked     string // path as it was given to execve
+	Interpreter string // what the kernel ran instead of Invoked, if it is another file
+	Cwd         string
+	Comm        string
+	Cgroup      string // path below the cgroup root, or its nearest levels
+
+	// Args holds the arguments as the kernel keeps them: each one followed by
+	// a NUL byte. When Truncated, ArgsLen is the true length and the last
+	// argument may be cut. Use Argv to split it.
+	Args      string
+	ArgsLen   uint64 // bytes of all arguments with their NULs, before any cut
+	Truncated bool
+
+	ContainerID string // 64 hex digits, "" = not in a container
+	PIDNS       uint32 // inode of the namespace
+	MntNS       uint32
+	NSPID       uint32 // pid inside its own pid namespace
+	Dev         uint64 // device of the executable, as stat(2) gives it
+	Inode       uint64
+	Nlink       uint32
+	Fileless    bool // executed from memory (memfd or another unlinked tmpfs file)
+	Deleted     bool // the executable has no name any more
+	Gained      Gained
+
+	SHA256 string // 32 raw bytes
+	Errno  int32  // exec_failed only
+
+	User string // name of UID; the agent looks it up, it is not encoded
+}
+
+// AUIDUnset is the login uid of a process that does not belong to a login
+// (audit(7): (uid_t)-1).
+const AUIDUnset = math.MaxUint32
+
+// Argv splits Args. Empty arguments are kept; no arguments give nil.
+func (x *Exec) Argv() []string {
+	if x.Args == "" {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(x.Args, "\x00"), "\x00")
+}
+
+// Cmdline is Args joined by one space, as shown to people and matched by rules.
+func (x *Exec) Cmdline() string {
+	return strings.ReplaceAll(strings.TrimSuffix(x.Args, "\x00"), "\x00", " ")
+}
+
+// Name is the last element of Exe.
+func (x *Exec) Name() string { return x.Exe[strings.LastIndexByte(x.Exe, '/')+1:] }
+
+// Gained is the set of privileges that a process has after an exec and did not
+// have before it.
+type Gained uint8
+
+// The bits are stored: never renumber them.
+const (
+	GainedSetuid Gained = 1 << iota
+	GainedSetgid
+	GainedCaps
+)
+
+// Exit describes the end of a process as waitpid(2) tells it.
+type Exit struct {
+	Code     uint8 // exit(3) code (Known has Code)
+	Signal   uint8 // terminating signal, 0 = none (Known has Code)
+	Core     bool  // dumped core (Known has Code)
+	Presumed bool  // not witnessed: the process was found to be gone
+}
+
+// Gap is a range of time in which events were lost or could not be seen. It
+// starts at the event's Time.
+type Gap struct {
+	Until int64  // Unix ns
+	Of    Kind   // what was lost; 0 = any kind
+	Lost  uint64 // how many (Known has Lost)
+	Cause string
+}
