@@ -151,6 +151,17 @@ const (
 	GainedCaps
 )
 
+// Names lists what was gained.
+func (g Gained) Names() []string {
+	var names []string
+	for i, n := range [...]string{"setuid", "setgid", "caps"} {
+		if g&(1<<i) != 0 {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
 // Exit describes the end of a process as waitpid(2) tells it.
 type Exit struct {
 	Code     uint8 // exit(3) code (Known has Code)

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The kernel structures that the programs read, cut down to the fields they
+ * use. Offsets and sizes come from the running kernel's BTF at load time
+ * (CO-RE), so only names and types matter here, not order. */
+#ifndef SENTINELD_KERNEL_H
+#define SENTINELD_KERNEL_H
+
+typedef unsigned char __u8;
+typedef unsigned short __u16;
+typedef unsigned int __u32;
+typedef unsigned long long __u64;
+typedef signed char __s8;
+typedef short __s16;
+typedef int __s32;
+typedef long long __s64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u64 __be64;
+typedef __u32 __wsum;
+
+#define bool _Bool
+#define true 1
+#define false 0
+#define NULL ((void *)0)
+
+/* include/uapi/linux/bpf.h */
+#define BPF_MAP_TYPE_RINGBUF 27
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct list_head { struct list_head *next, *prev; };
+typedef struct { int counter; } atomic_t;
+typedef struct { __u32 val; } kuid_t;
+typedef struct { __u32 val; } kgid_t;
+
+struct qstr {
+	union {
+		struct { __u32 hash, len; };
+		__u64 hash_len;
+	};
+	const unsigned char *name;
+};
+
+struct super_block { __u32 s_dev; unsigned long s_magic; };
+
+struct inode {
+	struct super_block *i_sb;
+	unsigned long i_ino;
+	union { const unsigned int i_nlink; unsigned int __i_nlink; };
+};
+
+struct dentry { struct dentry *d_parent; struct qstr d_name; struct inode *d_inode; };
+struct vfsmount { struct dentry *mnt_root; };
+struct mount { struct mount *mnt_parent; struct dentry *mnt_mountpoint; struct vfsmount mnt; };
+struct path { struct vfsmount *mnt; struct dentry *dentry; };
+struct file { struct path f_path; struct inode *f_inode; };
+struct fs_struct { struct path root, pwd; };
+
+struct ns_common { unsigned int inum; };
+struct pid_namespace { struct ns_common ns; };
+struct mnt_namespace { struct ns_common ns; };
+struct nsproxy { struct mnt_namespace *mnt_ns; };
+
+struct upid { int nr; struct pid_namespace *ns; };
+struct pid { unsigned int level; struct upid numbers[1]; };
+
+struct tty_driver { int major, minor_start; };
+struct tty_struct { struct tty_driver *driver; int index; };
+
+enum pid_type { PIDTYPE_PID, PIDTYPE_TGID, PIDTYPE_PGID, PIDTYPE_SID, PIDTYPE_MAX };
+
+struct signal_struct {
+	atomic_t live;
+	unsigned int flags;
+	int group_exit_code;
+	struct pid *pids[PIDTYPE_MAX];
+	struct tty_struct *tty;
+};
+
+struct mm_struct { unsigned long arg_start, arg_end; struct file *exe_file; };
+struct cred { kuid_t uid; kgid_t gid; kuid_t euid; kgid_t egid; };
+
+struct kernfs_node { const char *name; };
+struct kernfs_node___until_6_14 { struct kernfs_node *parent; };
+struct kernfs_node___since_6_15 { struct kernfs_node *__parent; };
+struct cgroup { struct kernfs_node *kn; };
+struct cgroup_subsys_state { struct cgroup *cgroup; };
+struct css_set { struct cgroup_subsys_state *subsys[1]; struct cgroup *dfl_cgrp; };
+enum cgroup_subsys_id { pids_cgrp_id = 0 };
+
+struct task_struct {
+	int pid, tgid;
+	struct task_struct *real_parent, *group_leader;
+	__u64 start_boottime;
+	struct signal_struct *signal;
+	struct mm_struct *mm;
+	const struct cred *cred;
+	struct fs_struct *fs;
+	struct nsproxy *nsproxy;
+	struct pid *thread_pid;
+	struct css_set *cgroups;
+	kuid_t loginuid;
+	int exit_code;
+	char comm[16];
+};
+
+struct linux_binprm { const char *filename, *interp; int argc; };
+
+#pragma clang attribute pop
+
+#define SIGNAL_GROUP_EXIT 0x00000004 /* include/linux/sched/signal.h */
+#define TMPFS_MAGIC 0x01021994	     /* include/uapi/linux/magic.h */
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The records in the ring buffer: what the decoder in
+ * internal/source/ebpf/record.go reads. Native byte order; no padding that is
+ * not named. */
+#ifndef SENTINELD_RECORD_H
+#define SENTINELD_RECORD_H
+
+enum kind { KIND_EXEC = 1, KIND_FORK = 2, KIND_EXIT = 3, KIND_MAX = 4 };
+
+/* Who, when, and whose child. Times are nanoseconds on the boot clock. */
+struct head {
+	__u32 kind;
+	__u32 pid; /* thread group id */
+	__u64 time;
+	__u64 start; /* of the thread group leader */
+	__u64 parent_start;
+	__u32 parent_pid;
+	__u32 pad;
+};
+
+struct exit_record {
+	struct head head;
+	__u32 status; /* as waitpid(2) returns it */
+	__u32 pad;
+};
+
+/* What could be read. A missing bit means that the field is not known. */
+enum exec_flags {
+	EXEC_CREDS = 1 << 0,
+	EXEC_AUID = 1 << 1,
+	EXEC_SID = 1 << 2,
+	EXEC_TTY = 1 << 3,
+	EXEC_ARGS = 1 << 4,
+	EXEC_FILE = 1 << 5,
+	EXEC_NS = 1 << 6,
+	EXEC_NSPID = 1 << 7,
+	EXEC_EXE = 1 << 8,	/* exe holds the whole path */
+	EXEC_CWD = 1 << 9,
+	EXEC_INVOKED = 1 << 10,
+	EXEC_INTERP = 1 << 11,
+	EXEC_CGROUP = 1 << 12,
+	EXEC_EXE_ANON = 1 << 13, /* the path does not hang on any mount: memfd and the like */
+	EXEC_TMPFS = 1 << 14,
+	EXEC_CWD_ANON = 1 << 15,
+};
+
+/* Followed by args, exe, cwd, invoked, interp, cgroup, in this order and each
+ * as long as its _len says. exe, cwd and cgroup are names, leaf first, each
+ * ended by a NUL; invoked and interp are strings without one. The rest of the
+ * record is not used. */
+struct exec_record {
+	struct head head;
+	__u32 flags; /* enum exec_flags */
+	__u32 argc;
+	__u64 args_total; /* bytes of all arguments, before any cut */
+	__u64 inode;
+	__u32 dev; /* kernel encoding: major << 20 | minor */
+	__u32 nlink;
+	__u32 uid, gid, euid, egid, auid, sid;
+	__u32 tty_major, tty_minor;
+	__u32 pid_ns, mnt_ns, ns_pid;
+	__u32 args_len, exe_len, cwd_len, invoked_len, interp_len, cgroup_len;
+	__u32 used; /* sum of the lengths; see struct room */
+	char comm[16];
+};
+
+#endif

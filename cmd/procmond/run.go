@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/sentineld/sentineld/internal/cli"
+	"github.com/sentineld/sentineld/internal/collect"
+	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/health"
+	"github.com/sentineld/sentineld/internal/source"
+	"github.com/sentineld/sentineld/internal/wire"
+)
+
+const (
+	defaultSocket = "/run/sentineld/procmond.sock"
+
+	// drainTime is how long a client may take to store what was read before
+	// the first signal.
+	drainTime = 5 * time.Second
+)
+
+type runCmd struct {
+	sourceFlags `embed:""`
+
+	Output     string `help:"frames serves sentineld, json prints one JSON object an event." enum:"frames,json" default:"frames"`
+	Socket     string `help:"Unix socket to serve on." default:"${socket}" placeholder:"PATH" xor:"where"`
+	Stdio      bool   `help:"Serve one client on standard input and output and end with it." xor:"where"`
+	QueueBytes int    `help:"Events held in memory until sentineld has stored them." default:"8388608" placeholder:"BYTES"`
+}
+
+func (r *runCmd) Validate() error {
+	if r.QueueBytes < 1<<18 || r.QueueBytes > 1<<30 {
+		return fmt.Errorf("--queue-bytes=%d: want 262144 to 1073741824", r.QueueBytes)
+	}
+	return r.sourceFlags.Validate()
+}
+
+// Run wires the collector: 1 the way out, 2 the source, 3 the collector
+// between them. It stops in the order of the flow: the source first.
+func (r *runCmd) Run(ctx context.Context, log *slog.Logger, std streams) error {
+	drain, abort, stop := cli.Signals(ctx)
+	defer stop()
+
+	// 1: claim the way out before the kernel is asked for anything.
+	var listener *listener
+	if r.Output == "frames" && !r.Stdio {
+		var err error
+		if listener, err = listen(r.Socket); err != nil {
+			return err
+		}
+		defer listener.Close()
+	}
+
+	// 2
+	src, refused, boot, err := r.open(abort, log)
+	if err != nil {
+		return err
+	}
+	for _, x := range refused {
+		log.Warn("better source not usable", "source", x.Name, "reason", x.Err)
+	}
+	log.Info("collecting", "source", src.Name(), "detail", detail(src))
+
+	// 3
+	m := &monitor{started: time.Now(), src: src, refused: refused}
+	m.collector = collect.New(collect.Options{Snapshot: r.snapshot(boot), Quiet: 3 * r.FlushDelay, Log: log})
+	var sink collect.Sink
+	if r.Output == "json" {
+		sink = &printer{w: std.out}
+	} else {
+		m.server = wire.NewServer(wire.ServerOptions{
+			Boot: boot, QueueBytes: r.QueueBytes, Status: m.status, NeedSync: m.collector.NeedSync,
+		})
+		sink = m.server
+	}
+	collected := make(chan error, 1)
+	go func() { collected <- m.collector.Run(abort, src, sink) }()
+
+	served := make(chan error, 1)
+	switch {
+	case r.Output == "json":
+	case r.Stdio:
+		go func() { served <- m.server.Serve(abort, stdio{std.in, std.out}) }()
+	default:
+		go listener.serve(abort, m.server, log)
+	}
+
+	// The first of: a signal, the end of the only client, the end of the source.
+	var result error
+	select {
+	case <-drain.Done():
+		log.Info("draining")
+	case err := <-served:
+		_ = src.Close()
+		stop() // nobody is left to drain to
+		<-collected
+		return err
+	case result = <-collected:
+		collected <- nil
+		if result == nil {
+			result = errors.New("source ended unasked")
+		}
+		var closed brokenPipe
+		if errors.As(result, &closed) {
+			result = nil // whoever read our output has seen enough
+		}
+	}
+	closeErr := src.Close()
+	if err := <-collected; err != nil && result == nil && !errors.As(err, new(brokenPipe)) {
+		result = err
+	}
+	if m.server != nil {
+		ctx, cancel := context.WithTimeout(abort, drainTime)
+		defer cancel()
+		result = errors.Join(result, m.server.Drain(ctx))
+	}
+	return errors.Join(result, closeErr)
+}
+
+// monitor is what is asked for the status.
+type monitor struct {
+	started   time.Time
+	src       source.Source
+	refused   []source.Refusal
+	collector *collect.Collector
+	server    *wire.Server
+}
+
+func (m *monitor) status() json.RawMessage {
+	c := m.collector.Stats()
+	h := health.Collector{
+		Version: cli.ThisBuild().Version, PID: os.Getpid(), Started: m.started.UnixNano(),
+		Source: m.src.Name().String(), Detail: detail(m.src), Live: c.Live, Syncs: c.Syncs,
+		Events: byKind(c.Events), Lost: byKind(c.Lost),
+	}
+	for _, r := range m.refused {
+		h.Refused = append(h.Refused, health.Refusal{Source: r.Name.String(), Reason: r.Err.Error()})
+	}
+	_, h.Queue = m.server.Queued()
+	b, err := json.Marshal(h)
+	if err != nil {
+		return json.RawMessage("null")
+	}
+	return b
+}
+
+func byKind(counts [event.NumKinds]uint64) map[string]uint64 {
+	m := map[string]uint64{}
+	for k, n := range counts {
+		switch {
+		case n == 0:
+		case k == 0:
+			m["any"] = n
+		default:
+			m[event.Kind(k).String()] = n
+		}
+	}
+	return m
+}
+
+// stdio makes one connection of the two standard streams.
+type stdio struct {
+	io.Reader
+	io.Writer
+}
+
+// Close closes both streams, as far as they can be, so that a peer that waits
+// for us sees the end.
+func (s stdio) Close() error {
+	for _, x := range []any{s.Reader, s.Writer} {
+		if c, ok := x.(io.Closer); ok {
+			_ = c.Close()
+		}
+	}
+	return nil
+}

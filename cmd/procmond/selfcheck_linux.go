@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
+)
+
+// systemFacts are what decides whether eBPF can be used.
+func systemFacts() []fact {
+	var facts []fact
+	add := func(name, value string, ok *bool) { facts = append(facts, fact{name, value, ok}) }
+	yes := func(b bool) *bool { return &b }
+
+	var u unix.Utsname
+	if err := unix.Uname(&u); err == nil {
+		add("kernel", unix.ByteSliceToString(u.Release[:]), nil)
+	}
+	if st, err := os.Stat("/sys/kernel/btf/vmlinux"); err == nil {
+		add("btf", fmt.Sprintf("/sys/kernel/btf/vmlinux, %d bytes", st.Size()), yes(true))
+	} else {
+		add("btf", "none: "+err.Error()+" (a kernel with CONFIG_DEBUG_INFO_BTF has it)", yes(false))
+	}
+	add("lockdown", lockdown(), yes(lockdown() != "confidentiality"))
+	if b, err := os.ReadFile("/proc/sys/kernel/unprivileged_bpf_disabled"); err == nil {
+		add("unpriv. bpf", map[string]string{"0": "allowed", "1": "disabled for good", "2": "disabled"}[strings.TrimSpace(string(b))], nil)
+	}
+
+	set := cap.GetProc()
+	for _, c := range []struct {
+		value cap.Value
+		need  string
+	}{
+		{cap.BPF, "to load programs"}, {cap.PERFMON, "to attach them"},
+		{cap.SYS_PTRACE, "to see other users' executables in the snapshot"},
+	} {
+		have, err := set.GetFlag(cap.Effective, c.value)
+		value := c.need
+		if err != nil {
+			value += ": " + err.Error()
+		}
+		add(strings.ToUpper(c.value.String()), value, yes(have && err == nil))
+	}
+	return facts
+}
+
+// lockdown is the kernel's lockdown mode (kernel_lockdown(7)).
+func lockdown() string {
+	b, err := os.ReadFile("/sys/kernel/security/lockdown")
+	if err != nil {
+		return "none"
+	}
+	_, s, _ := strings.Cut(string(b), "[")
+	s, _, _ = strings.Cut(s, "]")
+	return s
+}

@@ -1,0 +1,23 @@
+package main
+
+import (
+	"context"
+
+	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/procfs"
+)
+
+// snapshot reads /proc.
+func (f sourceFlags) snapshot(boot event.BootID) func(context.Context) ([]event.Event, error) {
+	return func(ctx context.Context) ([]event.Event, error) {
+		seen, err := procfs.FS{}.Snapshot(ctx, boot, f.ArgsMax)
+		if err != nil {
+			return nil, err
+		}
+		rows := make([]event.Event, len(seen))
+		for i := range seen {
+			rows[i] = seen[i].Event
+		}
+		return rows, nil
+	}
+}

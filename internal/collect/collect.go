@@ -1,0 +1,251 @@
+// Package collect is procmond's core: it subscribes to a source, takes a
+// snapshot of the processes that were already there, merges the two without
+// holes or doubles, keeps the table of live processes, and hands the stream on.
+package collect
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/source"
+)
+
+// Sink takes the stream. Its methods are called by one goroutine and may block;
+// the events then wait in the source.
+type Sink interface {
+	Put(ctx context.Context, batch []event.Event) error
+
+	// Sync gives all processes that are alive at this point of the stream, as
+	// KindExec events of SourceSnapshot; those whose image is not known have
+	// neither KnownExe nor KnownArgs. news are the ones among them that the
+	// stream has not told of before, followed by the exits of those that it
+	// told of and that are not there any more.
+	Sync(ctx context.Context, live, news []event.Event) error
+}
+
+// Options for a Collector.
+type Options struct {
+	// Snapshot lists the live processes as they are now: KindExec events of
+	// SourceSnapshot whose Time is when each was read.
+	Snapshot func(context.Context) ([]event.Event, error)
+	// Quiet is how long a source with nothing to say is waited for before its
+	// buffer counts as empty; at least twice its FlushDelay. 0 = 150 ms.
+	Quiet time.Duration
+	// HeldEvents bounds what is held back while a snapshot is taken; beyond it
+	// events wait in the source's own buffer. 0 = 50,000.
+	HeldEvents int
+	Log        *slog.Logger
+}
+
+func (o *Options) fillDefaults() {
+	if o.Quiet == 0 {
+		o.Quiet = 150 * time.Millisecond
+	}
+	if o.HeldEvents == 0 {
+		o.HeldEvents = 50_000
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Stats is what a Collector has done. Counters only grow.
+type Stats struct {
+	Events    [event.NumKinds]uint64 // handed on, by kind
+	Lost      [event.NumKinds]uint64 // told by the source as lost, by kind; 0 = any kind
+	Duplicate uint64                 // exits and forks seen twice, handed on once
+	Syncs     uint64
+	Live      int // processes in the table
+}
+
+// Collector joins one source and one sink.
+type Collector struct {
+	o        Options
+	needSync chan struct{} // capacity 1: a request that nobody has served yet
+
+	// Owned by Run.
+	table table
+	sink  Sink
+
+	stats atomic.Pointer[Stats]
+	count Stats // Run's own copy
+}
+
+// New makes a collector; Run does the work.
+func New(o Options) *Collector {
+	o.fillDefaults()
+	c := &Collector{o: o, needSync: make(chan struct{}, 1)}
+	c.stats.Store(&Stats{})
+	return c
+}
+
+// NeedSync asks for a Sync soon. Safe for concurrent use, never blocks.
+func (c *Collector) NeedSync() {
+	select {
+	case c.needSync <- struct{}{}:
+	default:
+	}
+}
+
+// Stats returns the latest counters. Safe for concurrent use.
+func (c *Collector) Stats() Stats { return *c.stats.Load() }
+
+// Run collects until src's Events are closed, which is how it is stopped: by
+// closing src. ctx aborts it. The error is src's, the sink's or ctx's.
+func (c *Collector) Run(ctx context.Context, src source.Source, sink Sink) error {
+	c.table, c.sink = newTable(), sink
+	open := true
+	resync := true // the first snapshot
+	for open {
+		if resync {
+			var err error
+			if open, err = c.sync(ctx, src); err != nil {
+				return err
+			}
+			resync = false
+			continue
+		}
+		select {
+		case batch, ok := <-src.Events():
+			if !ok {
+				open = false
+				break
+			}
+			lost, err := c.live(ctx, batch)
+			if err != nil {
+				return err
+			}
+			resync = lost
+		case <-c.needSync:
+			resync = true
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return src.Err()
+}
+
+// live passes a batch through the table and on to the sink. lost tells that the
+// batch had a gap, so that the table may be wrong.
+func (c *Collector) live(ctx context.Context, batch []event.Event) (lost bool, err error) {
+	out := make([]event.Event, 0, len(batch))
+	for i := range batch {
+		e := &batch[i]
+		if e.Kind == event.KindGap {
+			lost = true
+			c.count.Lost[e.Gap.Of] += e.Gap.Lost
+		}
+		out = c.table.apply(out, e)
+	}
+	if err := c.sink.Put(ctx, out); err != nil {
+		return lost, err
+	}
+	c.publish(out)
+	return lost, nil
+}
+
+func (c *Collector) publish(out []event.Event) {
+	for i := range out {
+		c.count.Events[out[i].Kind]++
+	}
+	c.count.Live, c.count.Duplicate = c.table.live, c.table.duplicates
+	s := c.count
+	c.stats.Store(&s)
+}
+
+// sync takes a snapshot and merges it with what the source says meanwhile. The
+// events are held back until the source has told everything that happened
+// before the snapshot was complete; then comes what only the snapshot knows,
+// and then the held events. open is false when the source ended.
+func (c *Collector) sync(ctx context.Context, src source.Source) (open bool, err error) {
+	// What starts from here on is told by the source, or counted as lost.
+	since := time.Now().UnixNano()
+	held, rows, open, err := c.scan(ctx, src)
+	if err != nil {
+		return open, err
+	}
+	live, news := c.table.merge(rows, held, since)
+	if err := c.sink.Sync(ctx, live, news); err != nil {
+		return open, err
+	}
+	c.count.Syncs++
+	c.publish(news)
+	lost := false
+	for _, batch := range held {
+		l, err := c.live(ctx, batch)
+		if err != nil {
+			return open, err
+		}
+		lost = lost || l
+	}
+	if lost {
+		c.NeedSync()
+	}
+	return open, nil
+}
+
+// scan runs the snapshot and gathers the source's batches until they reach the
+// snapshot's end.
+func (c *Collector) scan(ctx context.Context, src source.Source) (held [][]event.Event, rows []event.Event, open bool, err error) {
+	type result struct {
+		rows []event.Event
+		err  error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan result, 1)
+	go func() {
+		rows, err := c.o.Snapshot(ctx)
+		done <- result{rows, err}
+	}()
+
+	var scanned <-chan result = done
+	var quiet <-chan time.Time
+	events := src.Events()
+	var end int64 // of the snapshot, Unix ns; 0 = not yet
+	n := 0
+	for {
+		select {
+		case r := <-scanned:
+			if r.err != nil {
+				return held, nil, true, fmt.Errorf("take snapshot of the process list: %w", r.err)
+			}
+			rows, scanned, end = r.rows, nil, time.Now().UnixNano()
+			if n >= c.o.HeldEvents || events == nil {
+				return held, rows, events != nil, nil
+			}
+			quiet = time.After(c.o.Quiet)
+		case batch, ok := <-events:
+			if !ok {
+				events = nil // let the snapshot finish; then it is over
+				if end != 0 {
+					return held, rows, false, nil
+				}
+				continue
+			}
+			held = append(held, batch)
+			n += len(batch)
+			if end != 0 {
+				if batch[len(batch)-1].Time >= end || n >= c.o.HeldEvents {
+					return held, rows, true, nil
+				}
+				quiet = time.After(c.o.Quiet)
+			} else if n >= c.o.HeldEvents {
+				// Full: wait for the snapshot alone.
+				r := <-scanned
+				if r.err != nil {
+					return held, nil, true, fmt.Errorf("take snapshot of the process list: %w", r.err)
+				}
+				return held, r.rows, true, nil
+			}
+		case <-quiet:
+			return held, rows, true, nil
+		case <-ctx.Done():
+			return held, nil, true, ctx.Err()
+		}
+	}
+}

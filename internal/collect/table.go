@@ -1,0 +1,212 @@
+package collect
+
+import (
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"github.com/sentineld/sentineld/internal/event"
+)
+
+// tombstoneTime is how long an ended process is remembered, so that a second
+// exit, a late child or a snapshot row read before its end find it.
+const tombstoneTime = 10 * time.Second
+
+// tombstonesMax bounds them in number.
+const tombstonesMax = 1 << 16
+
+// table holds every process that is alive, and those that ended a moment ago.
+type table struct {
+	procs map[event.ProcessKey]*proc // bounded by the system's processes and tombstonesMax
+	byPID map[uint32]event.ProcessKey
+
+	ended      []tombstone // in the order of their end
+	live       int
+	duplicates uint64
+}
+
+type tombstone struct {
+	key event.ProcessKey
+	at  int64
+}
+
+type proc struct {
+	parent event.ProcessKey
+	image  uint64 // hash of exe and args; 0 = not known
+	ended  bool
+}
+
+func newTable() table {
+	return table{procs: map[event.ProcessKey]*proc{}, byPID: map[uint32]event.ProcessKey{}}
+}
+
+var imageSeed = maphash.MakeSeed()
+
+// imageOf identifies what a process executes as far as a snapshot and a live
+// event tell it alike.
+func imageOf(e *event.Event) uint64 {
+	if !e.Known.Has(event.KnownExe | event.KnownArgs) {
+		return 0
+	}
+	var h maphash.Hash
+	h.SetSeed(imageSeed)
+	h.WriteString(e.Exec.Exe)
+	h.WriteByte(0)
+	h.WriteString(e.Exec.Args)
+	return h.Sum64() | 1
+}
+
+// apply updates the table by one event of the source and appends to out what is
+// to be handed on: the event, unless it was told before, and in front of it the
+// exit of a process whose pid it shows to be in use again.
+func (t *table) apply(out []event.Event, e *event.Event) []event.Event {
+	if e.Kind == event.KindGap || e.Kind == event.KindExecFailed {
+		return append(out, *e)
+	}
+	p := t.procs[e.Process]
+	switch e.Kind {
+	case event.KindFork:
+		if p != nil {
+			t.duplicates++
+			return out
+		}
+		out = t.add(out, e, 0)
+	case event.KindExec:
+		image := imageOf(e)
+		if p == nil {
+			out = t.add(out, e, image)
+		} else if p.ended {
+			t.duplicates++ // told after its end: only a snapshot row can be so late
+			return out
+		} else if e.Source == event.SourceSnapshot && (image == 0 || p.image == image) {
+			return out
+		} else {
+			p.image = image
+		}
+	case event.KindExit:
+		switch {
+		case p == nil:
+			out = t.add(out, e, 0)
+			p = t.procs[e.Process]
+		case p.ended:
+			t.duplicates++
+			return out
+		}
+		t.end(e.Process, p, e.Time)
+	}
+	return append(out, *e)
+}
+
+// add enters the process of e. If another one has its pid, that one has ended
+// and its exit was not seen.
+func (t *table) add(out []event.Event, e *event.Event, image uint64) []event.Event {
+	if old, ok := t.byPID[e.Process.PID]; ok && old != e.Process {
+		if p := t.procs[old]; p != nil && !p.ended {
+			out = append(out, presumedExit(old, e.Time))
+			t.end(old, p, e.Time)
+		}
+	}
+	if image == 0 {
+		if parent := t.procs[e.Parent]; parent != nil && e.Kind == event.KindFork {
+			image = parent.image
+		}
+	}
+	t.procs[e.Process] = &proc{parent: e.Parent, image: image}
+	t.byPID[e.Process.PID] = e.Process
+	t.live++
+	return out
+}
+
+func (t *table) end(key event.ProcessKey, p *proc, at int64) {
+	p.ended = true
+	t.live--
+	t.ended = append(t.ended, tombstone{key, at})
+	drop := 0
+	for drop < len(t.ended) && (len(t.ended)-drop > tombstonesMax || t.ended[drop].at < at-int64(tombstoneTime)) {
+		k := t.ended[drop].key
+		delete(t.procs, k)
+		if t.byPID[k.PID] == k {
+			delete(t.byPID, k.PID)
+		}
+		drop++
+	}
+	t.ended = t.ended[drop:]
+}
+
+func presumedExit(key event.ProcessKey, at int64) event.Event {
+	return event.Event{Kind: event.KindExit, Source: event.SourceSnapshot, Time: at, Process: key, Exit: &event.Exit{Presumed: true}}
+}
+
+// merge brings the table in line with a complete snapshot, whose rows were read
+// while the batches in held came in; none of held has been applied yet. since is
+// a time before the snapshot began. See Sink.Sync for what is returned.
+//
+// The live event wins: a process whose fork is in held is not the snapshot's to
+// tell, and the row of one whose exec is in held may show the image before, the
+// one after, or half of each, so its image is not used.
+func (t *table) merge(rows []event.Event, held [][]event.Event, since int64) (live, news []event.Event) {
+	born := map[event.ProcessKey]bool{}
+	execed := map[event.ProcessKey]bool{}
+	ends := map[event.ProcessKey]bool{}
+	for _, batch := range held {
+		for i := range batch {
+			switch e := &batch[i]; e.Kind {
+			case event.KindFork:
+				born[e.Process] = true
+			case event.KindExec:
+				if e.Source != event.SourceSnapshot {
+					execed[e.Process] = true
+				}
+			case event.KindExit:
+				ends[e.Process] = true
+			}
+		}
+	}
+
+	seen := make(map[event.ProcessKey]bool, len(rows))
+	// Parents are older than their children, so that a child finds its parent.
+	slices.SortStableFunc(rows, func(a, b event.Event) int {
+		if a.Process.Start != b.Process.Start {
+			return int(int64(a.Process.Start) - int64(b.Process.Start))
+		}
+		return int(a.Process.PID) - int(b.Process.PID)
+	})
+	for i := range rows {
+		r := &rows[i]
+		seen[r.Process] = true
+		p := t.procs[r.Process]
+		if born[r.Process] || p != nil && p.ended {
+			continue
+		}
+		if execed[r.Process] {
+			r = bare(r)
+		}
+		news = t.apply(news, r)
+		live = append(live, *r)
+	}
+	for key, p := range t.procs {
+		switch {
+		case p.ended || seen[key]:
+		case ends[key] || execed[key]:
+			// It lives at this point of the stream; held tells the rest.
+			live = append(live, *bare(&event.Event{Process: key, Parent: p.parent, Time: since}))
+		default:
+			news = append(news, presumedExit(key, since))
+			t.end(key, p, since)
+		}
+	}
+	return live, news
+}
+
+// bare is the row of a process of which no more is known here than that it is
+// alive.
+func bare(r *event.Event) *event.Event {
+	b := event.Event{
+		Kind: event.KindExec, Source: event.SourceSnapshot, Time: r.Time,
+		Process: r.Process, Parent: r.Parent, Exec: &event.Exec{},
+	}
+	if !r.Parent.IsZero() {
+		b.Known = event.KnownParent
+	}
+	return &b
+}

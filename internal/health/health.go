@@ -1,0 +1,90 @@
+// Package health is what each stage says of itself: the status that `sentineld
+// status` shows, made of plain values that travel as JSON.
+package health
+
+// State of a program or a stage.
+type State string
+
+// The states, from best to worst.
+const (
+	Healthy  State = "healthy"
+	Degraded State = "degraded" // works, but misses something; Reasons says what
+	Failed   State = "failed"
+	Stopped  State = "stopped"
+)
+
+// Worse returns the worse of two states.
+func (s State) Worse(t State) State {
+	order := map[State]int{Healthy: 0, Degraded: 1, Stopped: 2, Failed: 3}
+	if order[t] > order[s] {
+		return t
+	}
+	return s
+}
+
+// Collector is procmond's status.
+type Collector struct {
+	Version string            `json:"version"`
+	PID     int               `json:"pid"`
+	Started int64             `json:"started"` // Unix ns
+	Source  string            `json:"source"`  // the one that runs
+	Detail  string            `json:"detail,omitempty"`
+	Refused []Refusal         `json:"refused,omitempty"` // the better ones, and why they do not
+	Live    int               `json:"live"`              // processes in the table
+	Events  map[string]uint64 `json:"events"`            // handed on since the start, by kind
+	Lost    map[string]uint64 `json:"lost,omitempty"`    // by kind; "any" where the kind is not known
+	Syncs   uint64            `json:"syncs"`             // snapshots taken
+	Queue   int               `json:"queue_bytes"`       // not yet stored by sentineld
+}
+
+// Refusal is a source that could not be used, and why.
+type Refusal struct {
+	Source string `json:"source"`
+	Reason string `json:"reason"`
+}
+
+// Agent is sentineld's status.
+type Agent struct {
+	State     State      `json:"state"`
+	Reasons   []string   `json:"reasons,omitempty"` // why it is not healthy
+	Version   string     `json:"version"`
+	PID       int        `json:"pid,omitempty"`
+	Started   int64      `json:"started,omitempty"` // Unix ns
+	DataDir   string     `json:"data_dir"`
+	Collector *Collector `json:"collector,omitempty"`
+	Pipeline  *Pipeline  `json:"pipeline,omitempty"`
+	Store     Store      `json:"store"`
+	Rules     []Rule     `json:"rules,omitempty"`
+	Restarts  uint64     `json:"collector_restarts"`
+}
+
+// Pipeline is the way from procmond to the store.
+type Pipeline struct {
+	Events uint64 `json:"events"` // received since the start
+	Stored uint64 `json:"stored"` // in the store, durable
+	Queued int    `json:"queued"` // received and not yet stored
+	LagNS  int64  `json:"lag_ns"` // age of the newest event when it was stored, latest batch
+}
+
+// Store is the event store.
+type Store struct {
+	Bytes     int64  `json:"bytes"` // database and its log
+	Events    int64  `json:"events"`
+	Processes int64  `json:"processes"`
+	Alive     int64  `json:"alive"`
+	Gaps      int64  `json:"gaps"`
+	Alerts    int64  `json:"alerts"`
+	First     int64  `json:"first,omitempty"` // time of the oldest and newest event, Unix ns
+	Last      int64  `json:"last,omitempty"`
+	Error     string `json:"error,omitempty"`
+}
+
+// Rule is the state of one detection rule.
+type Rule struct {
+	ID          string `json:"id"`
+	State       string `json:"state"` // ok, error, disabled
+	Error       string `json:"error,omitempty"`
+	Matches     uint64 `json:"matches"`
+	Evaluations uint64 `json:"evaluations"`
+	BusyNS      int64  `json:"busy_ns"`
+}

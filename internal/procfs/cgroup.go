@@ -1,0 +1,98 @@
+package procfs
+
+import (
+	"bytes"
+	"strings"
+)
+
+// ParseCgroup decodes /proc/PID/cgroup (cgroups(7)): lines of
+// HIERARCHY:CONTROLLERS:PATH. The path is that of the unified hierarchy (v2)
+// unless it is the root there; else the longest of the v1 hierarchies. The
+// container id comes from the path, or, on hybrid systems whose unified
+// hierarchy stops at the runtime's service, from that of v1. ok is false when
+// there is no line to read.
+func ParseCgroup(b []byte) (path, containerID string, ok bool) {
+	var v2, v1 []byte
+	best := -1
+	for len(b) > 0 {
+		var line []byte
+		line, b, _ = bytes.Cut(b, []byte{'\n'})
+		_, rest, found := bytes.Cut(line, []byte{':'})
+		controllers, p, found2 := bytes.Cut(rest, []byte{':'})
+		switch {
+		case !found || !found2 || len(p) == 0 || p[0] != '/':
+		case len(controllers) == 0 && bytes.HasPrefix(line, []byte("0:")):
+			// The kernel adds this for a cgroup removed under an exiting process.
+			v2 = bytes.TrimSuffix(p, []byte(" (deleted)"))
+		default:
+			if r := rank(controllers); len(p) > len(v1) || len(p) == len(v1) && r > best {
+				v1, best = p, r
+			}
+		}
+	}
+	chosen, other := v2, v1
+	if len(v2) <= 1 && len(v1) > 0 {
+		chosen, other = v1, nil
+	}
+	if len(chosen) == 0 {
+		return "", "", false
+	}
+	path = string(chosen)
+	id, final := containerOf(path)
+	if !final {
+		id, _ = containerOf(string(other))
+	}
+	return path, id, true
+}
+
+// rank prefers the hierarchies that every runtime joins.
+func rank(controllers []byte) int {
+	switch string(controllers) {
+	case "pids":
+		return 3
+	case "cpu", "cpu,cpuacct":
+		return 2
+	case "name=systemd":
+		return 1
+	}
+	return 0
+}
+
+// ContainerID finds the id of the innermost container in a cgroup path: 64 hex
+// digits that are a whole level (cgroupfs driver), or a level's last part after
+// a '-' as in docker-ID.scope (systemd driver) or a ':' (containerd with the
+// systemd driver's name on cgroupfs). It is "" when there is none, and for
+// conmon, which watches a container from outside.
+func ContainerID(cgroupPath string) string {
+	id, _ := containerOf(cgroupPath)
+	return id
+}
+
+// containerOf also tells whether the answer is final.
+func containerOf(path string) (id string, final bool) {
+	for path != "" {
+		i := strings.LastIndexByte(path, '/')
+		level := strings.TrimSuffix(path[i+1:], ".scope")
+		path = path[:max(i, 0)]
+		if len(level) < 64 || !isHex(level[len(level)-64:]) {
+			continue
+		}
+		prefix, id := level[:len(level)-64], level[len(level)-64:]
+		switch {
+		case strings.HasSuffix(prefix, "conmon-"):
+			return "", true
+		case prefix == "" || strings.HasSuffix(prefix, "-") || strings.HasSuffix(prefix, ":"):
+			return id, true
+		}
+	}
+	return "", false
+}
+
+func isHex(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,107 @@
+package procfs
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/sentineld/sentineld/internal/event"
+)
+
+// tree writes a /proc of regular files: what a real one cannot be made to show.
+func tree(t *testing.T, files map[string]string) FS {
+	t.Helper()
+	f := FS{Root: t.TempDir()}
+	for name, content := range files {
+		path := filepath.Join(f.Root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f
+}
+
+func TestRecordedTree(t *testing.T) {
+	f := tree(t, map[string]string{
+		"4540/stat": "4540 (cat) " + bash, "4538/stat": "4538 (sh) " + bash,
+		"4540/status": status, "4540/loginuid": "4294967295", "4540/cmdline": "nginx: worker",
+		"4540/cgroup": "0::/docker/" + id + "\n", "self/stat": "", "0/stat": "", "uptime": "",
+		"sys/kernel/random/boot_id": "b9b4c8a0-1111-2222-3333-444455556666\n",
+	})
+	b, err := f.BootID()
+	if err != nil || b.String() != "b9b4c8a0111122223333444455556666" {
+		t.Errorf("boot id %v, %v", b, err)
+	}
+	e, err := f.Process(b, 4540, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := e.Exec
+	if x.Args != "nginx: worker\x00" || x.ArgsLen != 14 || x.Argc != 1 || x.Truncated {
+		t.Errorf("a title without NUL: %+v", x)
+	}
+	if x.AUID != event.AUIDUnset || x.UID != 1000 || x.NSPID != 2 || x.ContainerID != id {
+		t.Errorf("%+v", x)
+	}
+	if got := e.Known & (event.KnownNS | event.KnownExe | event.KnownFile | event.KnownCwd); got != 0 || !e.Known.Has(event.KnownAUID) {
+		t.Errorf("known: %v", e.Known.Names())
+	}
+	if x.TTY != 34816 || x.Comm != "cat" || e.Parent.PID != 4538 {
+		t.Errorf("%+v", e)
+	}
+	if e, err = f.Process(b, 4540, 13); err != nil || !e.Exec.Truncated || e.Exec.Args != "nginx: worker" {
+		t.Errorf("cut before the added NUL: %+v, %v", e.Exec, err)
+	}
+	// 4538 is its own parent here, which is nonsense but no reason to fail.
+	if pids, err := f.PIDs(); err != nil || len(pids) != 2 {
+		t.Errorf("pids %v, %v", pids, err)
+	}
+}
+
+// TestTorn: a parent that is always another one than before cannot settle.
+func TestTorn(t *testing.T) {
+	f := tree(t, map[string]string{"4540/stat": "4540 (cat) " + bash, "4540/cmdline": "a\x00"})
+	e, err := f.Process(event.BootID{}, 4540, 100)
+	if err != nil || e.Known&(event.KnownArgs|event.KnownParent) != 0 || e.Exec.Args != "" || e.Exec.ArgsLen != 0 {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
+
+func TestFaults(t *testing.T) {
+	f := tree(t, map[string]string{"7/stat": "nonsense", "sys/kernel/random/boot_id": "nonsense"})
+	if _, err := f.BootID(); err == nil {
+		t.Error("boot id: no error")
+	}
+	if _, err := f.PIDs(); !errors.Is(err, errStat) {
+		t.Errorf("pids: %v", err)
+	}
+	if _, err := f.Snapshot(context.Background(), event.BootID{}, 1); !errors.Is(err, errStat) {
+		t.Errorf("snapshot: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := f.Snapshot(ctx, event.BootID{}, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled snapshot: %v", err)
+	}
+	none := FS{Root: filepath.Join(f.Root, "none")}
+	if _, err := none.PIDs(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("pids of no /proc: %v", err)
+	}
+	if _, err := none.Snapshot(context.Background(), event.BootID{}, 1); err == nil {
+		t.Error("snapshot of no /proc: no error")
+	}
+	if _, err := none.BootID(); err == nil {
+		t.Error("boot id of no /proc: no error")
+	}
+	if _, _, err := none.ExeFile(1); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("exe of no /proc: %v", err)
+	}
+	if dev, ino, err := (FS{}).ExeFile(os.Getpid()); err != nil || dev == 0 || ino == 0 {
+		t.Errorf("exe: %d, %d, %v", dev, ino, err)
+	}
+}

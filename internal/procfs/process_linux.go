@@ -1,0 +1,284 @@
+package procfs
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sentineld/sentineld/internal/event"
+)
+
+// tries is how often a process is read again that execs while it is read.
+const tries = 4
+
+// Process reads a running process as an exec event. Errors wrap ErrGone when
+// it ended or its pid was reused meanwhile. A zombie is returned with what is
+// left of it; use Look to tell.
+func (f FS) Process(boot event.BootID, pid, argsMax int) (event.Event, error) {
+	s, err := f.Look(boot, pid, argsMax)
+	return s.Event, err
+}
+
+// Look is Process with when and what else was seen.
+func (f FS) Look(boot event.BootID, pid, argsMax int) (Seen, error) {
+	for try := 1; ; try++ {
+		s, torn, err := f.look(boot, pid, argsMax)
+		switch {
+		case err != nil:
+			return Seen{}, err
+		case !torn:
+			return s, nil
+		case try == tries:
+			// The name and the ids are from one moment; the arguments may be
+			// another program's.
+			s.Event.Known &^= event.KnownArgs
+			s.Event.Exec.Args, s.Event.Exec.Argc, s.Event.Exec.ArgsLen, s.Event.Exec.Truncated = "", 0, 0, false
+			return s, nil
+		}
+	}
+}
+
+// Snapshot reads all processes, those that started first in front. Zombies
+// that have ended are left out, and so is what ends meanwhile, and what a /proc
+// mounted with hidepid=1 lists and does not show: without a start it has no key.
+func (f FS) Snapshot(ctx context.Context, boot event.BootID, argsMax int) ([]Seen, error) {
+	pids, err := f.list()
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Seen, 0, len(pids))
+	for _, pid := range pids {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		s, err := f.Look(boot, pid, argsMax)
+		if errors.Is(err, ErrGone) || errors.Is(err, os.ErrPermission) || err == nil && s.Stat.Ended() {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b Seen) int {
+		return cmp.Or(cmp.Compare(a.Stat.Start, b.Stat.Start), cmp.Compare(a.Stat.PID, b.Stat.PID))
+	})
+	return all, nil
+}
+
+// look reads once. torn tells that the process exec'd or got another parent
+// meanwhile, so that the parts may not belong together.
+func (f FS) look(boot event.BootID, pid, argsMax int) (s Seen, torn bool, err error) {
+	s.ReadAt, err = bootClock()
+	if err != nil {
+		return s, false, err
+	}
+	now := time.Now().UnixNano()
+	first, err := f.Stat(pid)
+	if err != nil {
+		return s, false, err
+	}
+	x := &event.Exec{}
+	s.Event = event.Event{
+		Kind: event.KindExec, Source: event.SourceSnapshot, Time: now, Process: first.key(boot), Exec: x,
+	}
+	e := &s.Event
+	if first.PPID != 0 {
+		parent, err := f.Stat(first.PPID)
+		if err != nil || parent.Start > first.Start {
+			torn = true // it ended, or its pid was reused: the process has another one now
+		} else {
+			e.Parent = parent.key(boot)
+			e.Known |= event.KnownParent
+		}
+	}
+	f.readExe(pid, e)
+	buf := f.readCredentials(pid, e)
+	f.readPlace(pid, e, buf)
+	var a Args
+	if !first.Kthread() {
+		if args, got, err := f.AppendArgs(buf[:0], pid, argsMax); err == nil {
+			x.Args, a = string(args), got
+			e.Known |= event.KnownArgs
+		}
+	}
+
+	s.Stat, err = f.Stat(pid)
+	if err != nil {
+		return s, false, err
+	}
+	last := &s.Stat
+	if last.Start != first.Start {
+		return s, false, gone(pid, "stat", unix.ESRCH)
+	}
+	if a.Len == 0 && (last.zombie() || last.Flags&flagExiting != 0) {
+		e.Known &^= event.KnownArgs // they went with the memory: not an empty list
+	}
+	x.Argc, x.ArgsLen, x.Truncated = a.Count, a.Len, a.Truncated
+	x.Comm, x.SID, x.TTY = last.Comm, uint32(last.Session), last.TTY
+	e.Known |= event.KnownComm | event.KnownSID | event.KnownTTY
+	execed := first.Layout.Known() && last.Layout.Known() && !last.Layout.SameExec(first.Layout)
+	torn = torn || last.PPID != first.PPID || execed || last.Comm != first.Comm && !last.Layout.Known()
+	return s, torn, nil
+}
+
+// readExe fills in the executable. Kernel threads have none, and those of
+// other users are unknown without privileges.
+func (f FS) readExe(pid int, e *event.Event) {
+	var st unix.Stat_t
+	exe := f.path(pid, "exe")
+	link, linkErr := readlink(exe)
+	statErr := stat(exe, &st)
+	x := e.Exec
+	if statErr == nil {
+		x.Dev, x.Inode, x.Nlink = uint64(st.Dev), st.Ino, uint32(st.Nlink)
+		x.Deleted = st.Nlink == 0
+		e.Known |= event.KnownFile | event.KnownNlink
+	}
+	if linkErr != nil {
+		return
+	}
+	x.Exe = link
+	e.Known |= event.KnownExe
+	if name, found := strings.CutSuffix(link, " (deleted)"); found && statErr == nil {
+		// A file may really be named like that, and the program may have been
+		// unlinked while it has another name: only the file system knows.
+		var at unix.Stat_t
+		err := stat(f.path(pid, "root")+link, &at)
+		named := err == nil && at.Dev == st.Dev && at.Ino == st.Ino
+		if st.Nlink == 0 || !named && !errors.Is(err, os.ErrPermission) {
+			x.Exe = name
+		}
+	}
+	if statErr != nil {
+		return
+	}
+	// A memfd has no place in the tree: d_path shows its one name after a '/'.
+	if name, found := strings.CutPrefix(x.Exe, "/memfd:"); found && x.Deleted {
+		x.Exe = "memfd:" + name
+		x.Fileless = true
+		e.Known |= event.KnownFileless
+		return
+	}
+	if !x.Deleted {
+		e.Known |= event.KnownFileless
+		return
+	}
+	var sfs unix.Statfs_t
+	if unix.Statfs(exe, &sfs) == nil {
+		switch uint32(sfs.Type) { // its width differs between architectures
+		case unix.TMPFS_MAGIC, unix.HUGETLBFS_MAGIC, unix.RAMFS_MAGIC:
+			x.Fileless = true
+		}
+		e.Known |= event.KnownFileless
+	}
+}
+
+// readCredentials returns a buffer for others to use.
+func (f FS) readCredentials(pid int, e *event.Event) []byte {
+	x := e.Exec
+	buf, err := f.readFile(make([]byte, 0, 4096), pid, "status")
+	if err == nil {
+		if s, err := ParseStatus(buf); err == nil {
+			x.UID, x.GID, x.EUID, x.EGID = s.UID, s.GID, s.EUID, s.EGID
+			e.Known |= event.KnownUID | event.KnownEUID
+			if x.NSPID = s.NSPID; s.NSPID != 0 {
+				e.Known |= event.KnownNSPID
+			}
+		}
+	}
+	if buf, err = f.readFile(buf[:0], pid, "loginuid"); err == nil {
+		if v, ok := atoi(bytes.TrimSpace(buf)); ok && v <= event.AUIDUnset {
+			x.AUID = uint32(v)
+			e.Known |= event.KnownAUID
+		}
+	}
+	return buf
+}
+
+// readPlace fills in where the process is: directory, cgroup, namespaces.
+func (f FS) readPlace(pid int, e *event.Event, buf []byte) {
+	x := e.Exec
+	cwd := f.path(pid, "cwd")
+	if link, err := readlink(cwd); err == nil {
+		x.Cwd = link
+		e.Known |= event.KnownCwd
+		var st unix.Stat_t
+		if name, found := strings.CutSuffix(link, " (deleted)"); found && stat(cwd, &st) == nil && st.Nlink == 0 {
+			x.Cwd = name
+		}
+	}
+	if buf, err := f.readFile(buf[:0], pid, "cgroup"); err == nil {
+		if path, id, ok := ParseCgroup(buf); ok {
+			x.Cgroup, x.ContainerID = path, id
+			e.Known |= event.KnownCgroup | event.KnownContainer
+		}
+	}
+	pidns, err1 := f.namespace(pid, "ns/pid")
+	mntns, err2 := f.namespace(pid, "ns/mnt")
+	if err1 == nil && err2 == nil {
+		x.PIDNS, x.MntNS = pidns, mntns
+		e.Known |= event.KnownNS
+	}
+}
+
+// namespace reads a link like "pid:[4026531836]".
+func (f FS) namespace(pid int, name string) (uint32, error) {
+	link, err := readlink(f.path(pid, name))
+	if err != nil {
+		return 0, err
+	}
+	_, s, _ := strings.Cut(link, ":[")
+	v, ok := atoi([]byte(strings.TrimSuffix(s, "]")))
+	if !ok || v > 1<<32-1 {
+		return 0, unix.EINVAL
+	}
+	return uint32(v), nil
+}
+
+// readFile appends a small file; at most 1 MiB, which the longest list of
+// groups stays below.
+func (f FS) readFile(dst []byte, pid int, name string) ([]byte, error) {
+	fd, err := open(f.path(pid, name))
+	if err != nil {
+		return dst, err
+	}
+	defer unix.Close(fd)
+	for off := int64(0); off < 1<<20; {
+		dst = slices.Grow(dst, 2048)
+		n, err := read(fd, dst[len(dst):cap(dst)], off)
+		if err != nil || n == 0 {
+			return dst, err
+		}
+		dst, off = dst[:len(dst)+n], off+int64(n)
+	}
+	return dst, nil
+}
+
+func readlink(path string) (string, error) {
+	var buf [4096]byte // proc_pid_readlink has one page
+	for {
+		n, err := unix.Readlink(path, buf[:])
+		if err == nil {
+			return string(buf[:n]), nil
+		}
+		if err != unix.EINTR {
+			return "", err
+		}
+	}
+}
+
+func bootClock() (int64, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return 0, os.NewSyscallError("clock_gettime", err)
+	}
+	return ts.Nano(), nil
+}

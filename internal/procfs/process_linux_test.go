@@ -1,0 +1,256 @@
+package procfs
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sentineld/sentineld/internal/event"
+)
+
+// TestMain plays the observed program when the environment says so: it says
+// that it is there and waits for the end of its input.
+func TestMain(m *testing.M) {
+	switch os.Getenv("PROCFS_TEST_CHILD") {
+	case "":
+		os.Exit(m.Run())
+	case "leaderless": // ends the first thread while another goes on
+		runtime.LockOSThread()
+		go wait()
+		unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
+	default:
+		wait()
+	}
+}
+
+func wait() {
+	fmt.Println("here")
+	io.Copy(io.Discard, os.Stdin)
+	os.Exit(0)
+}
+
+// start runs cmd as such a program and returns when it is there.
+func start(t *testing.T, cmd *exec.Cmd, mode string) (pid int) {
+	t.Helper()
+	cmd.Env = append(os.Environ(), "PROCFS_TEST_CHILD="+mode)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	return cmd.Process.Pid
+}
+
+func self(t *testing.T) string {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exe
+}
+
+func boot(t *testing.T) event.BootID {
+	t.Helper()
+	b, err := FS{}.BootID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func process(t *testing.T, pid int) *event.Exec {
+	t.Helper()
+	e, err := FS{}.Process(boot(t), pid, 64<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.Exec
+}
+
+func TestOwnProcess(t *testing.T) {
+	before, _ := bootClock()
+	s, err := FS{}.Look(boot(t), os.Getpid(), 64<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, x := s.Event, s.Event.Exec
+	want := event.KnownParent | event.KnownUID | event.KnownEUID | event.KnownSID | event.KnownTTY | event.KnownExe |
+		event.KnownArgs | event.KnownCwd | event.KnownComm | event.KnownCgroup | event.KnownContainer | event.KnownNS |
+		event.KnownNSPID | event.KnownFile | event.KnownNlink | event.KnownFileless
+	if got := e.Known &^ event.KnownAUID; got != want { // a kernel without audit has no loginuid
+		t.Errorf("known: %v", e.Known.Names())
+	}
+	if e.Kind != event.KindExec || e.Source != event.SourceSnapshot || time.Since(time.Unix(0, e.Time)) > time.Minute {
+		t.Errorf("event: %+v", e)
+	}
+	if s.ReadAt < before || event.TicksOf(uint64(s.ReadAt)) < e.Process.Start || e.Process.Start == 0 {
+		t.Errorf("read at %d, started %d", s.ReadAt, e.Process.Start)
+	}
+	parent, err := FS{}.Stat(os.Getppid())
+	if err != nil || e.Parent != parent.key(boot(t)) || e.Process.PID != uint32(os.Getpid()) {
+		t.Errorf("process %v, parent %v, want %v, %v", e.Process, e.Parent, parent, err)
+	}
+	exe := self(t)
+	var st unix.Stat_t
+	if err := unix.Stat(exe, &st); err != nil {
+		t.Fatal(err)
+	}
+	if x.Exe != exe || x.Dev != uint64(st.Dev) || x.Inode != st.Ino || x.Nlink != uint32(st.Nlink) || x.Deleted || x.Fileless {
+		t.Errorf("exe: %+v", x)
+	}
+	if cwd, _ := os.Getwd(); x.Cwd != cwd || strings.Join(x.Argv(), "|") != strings.Join(os.Args, "|") || x.Argc != uint32(len(os.Args)) {
+		t.Errorf("cwd %q, args %q", x.Cwd, x.Args)
+	}
+	if x.UID != uint32(os.Getuid()) || x.GID != uint32(os.Getgid()) || x.EUID != uint32(os.Geteuid()) || x.EGID != uint32(os.Getegid()) {
+		t.Errorf("ids: %+v", x)
+	}
+	if sid, _ := unix.Getsid(0); x.SID != uint32(sid) || x.NSPID == 0 || x.PIDNS == 0 || x.MntNS == 0 || x.Cgroup == "" {
+		t.Errorf("place: %+v", x)
+	}
+}
+
+func TestArguments(t *testing.T) {
+	for name, argv := range map[string][]string{
+		"odd":  {"na me", "", " ", "\xff\xfe\n", "", ""},
+		"one":  {"x"},
+		"long": {"x", strings.Repeat("y", 100<<10), "z"},
+	} {
+		cmd := exec.Command(self(t))
+		cmd.Args = argv
+		pid := start(t, cmd, "wait")
+		want := strings.Join(argv, "\x00") + "\x00"
+		for _, limit := range []int{1 << 20, 64 << 10, 3, 0, -1} {
+			e, err := FS{}.Process(boot(t), pid, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := e.Exec
+			if x.Args != want[:min(len(want), max(limit, 0))] || x.ArgsLen != uint64(len(want)) || x.Argc != uint32(len(argv)) ||
+				x.Truncated != (len(x.Args) < len(want)) {
+				t.Errorf("%s, at most %d: %d bytes of %d, argc %d, truncated %v", name, limit, len(x.Args), x.ArgsLen, x.Argc, x.Truncated)
+			}
+		}
+	}
+}
+
+func TestZombie(t *testing.T) {
+	cmd := exec.Command(self(t))
+	pid := start(t, cmd, "wait")
+	cmd.Process.Kill()
+	if err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	s, err := FS{}.Look(boot(t), pid, 1<<10)
+	if err != nil || s.Stat.State != 'Z' || !s.Stat.Ended() {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	if k := s.Event.Known; k&(event.KnownExe|event.KnownArgs|event.KnownFile) != 0 || !k.Has(event.KnownComm|event.KnownParent|event.KnownUID) {
+		t.Errorf("known: %v", k.Names())
+	}
+	if listed(t, pid) {
+		t.Error("a zombie is listed as alive")
+	}
+	cmd.Wait()
+	if _, err := (FS{}).Process(boot(t), pid, 1<<10); !errors.Is(err, ErrGone) || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("after its end: %v", err)
+	}
+	if _, _, err := (FS{}).AppendArgs(nil, pid, 10); !errors.Is(err, ErrGone) {
+		t.Errorf("arguments after its end: %v", err)
+	}
+}
+
+// TestLeaderless: a process lives as long as one of its threads.
+func TestLeaderless(t *testing.T) {
+	pid := start(t, exec.Command(self(t)), "leaderless")
+	for s, err := (FS{}).Stat(pid); err != nil || s.State != 'Z'; s, err = (FS{}).Stat(pid) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		runtime.Gosched()
+	}
+	if !listed(t, pid) {
+		t.Error("a process with a live thread is not listed")
+	}
+	if e, err := (FS{}).Process(boot(t), pid, 1<<10); err != nil || e.Known.Has(event.KnownArgs) {
+		t.Errorf("%v, %v", e.Known.Names(), err)
+	}
+}
+
+func listed(t *testing.T, pid int) bool {
+	t.Helper()
+	pids, err := FS{}.PIDs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := FS{}.Snapshot(context.Background(), boot(t), 64<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var inPIDs, inSnapshot bool
+	for _, p := range pids {
+		inPIDs = inPIDs || p == pid
+	}
+	for i, s := range all {
+		inSnapshot = inSnapshot || s.Stat.PID == pid
+		if i > 0 && all[i-1].Stat.Start > s.Stat.Start {
+			t.Error("snapshot is not in the order of starts")
+		}
+	}
+	if inPIDs != inSnapshot {
+		t.Errorf("process %d: in PIDs %v, in Snapshot %v", pid, inPIDs, inSnapshot)
+	}
+	return inPIDs
+}
+
+func TestKernelThread(t *testing.T) {
+	s, err := FS{}.Look(boot(t), 2, 1<<10)
+	if err != nil || !s.Stat.Kthread() {
+		t.Skip("no kernel threads in this pid namespace")
+	}
+	if k := s.Event.Known; k&(event.KnownExe|event.KnownArgs|event.KnownFile|event.KnownParent) != 0 || !s.Event.Parent.IsZero() {
+		t.Errorf("known: %v", k.Names())
+	}
+}
+
+func BenchmarkStat(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := (FS{}).Stat(os.Getpid()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkProcess(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := (FS{}).Process(event.BootID{}, os.Getpid(), 64<<10); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

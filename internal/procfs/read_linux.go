@@ -1,0 +1,179 @@
+package procfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sentineld/sentineld/internal/event"
+)
+
+// BootID is the id of this boot.
+func (f FS) BootID() (event.BootID, error) {
+	b, err := os.ReadFile(f.root() + "/sys/kernel/random/boot_id")
+	if err != nil {
+		return event.BootID{}, fmt.Errorf("read boot id: %w", err)
+	}
+	return event.ParseBootID(string(b))
+}
+
+// PIDs lists the processes that have not ended. It reads the stat of each.
+func (f FS) PIDs() ([]int, error) {
+	pids, err := f.list()
+	if err != nil {
+		return nil, err
+	}
+	alive := pids[:0]
+	for _, pid := range pids {
+		s, err := f.Stat(pid)
+		if errors.Is(err, ErrGone) || err == nil && s.Ended() {
+			continue
+		}
+		if err != nil && !errors.Is(err, os.ErrPermission) { // hidepid=1: listed, not shown
+			return nil, err
+		}
+		alive = append(alive, pid)
+	}
+	return alive, nil
+}
+
+// list is PIDs with those that wait to be reaped.
+func (f FS) list() ([]int, error) {
+	d, err := os.Open(f.root())
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	pids := make([]int, 0, len(names))
+	for _, n := range names {
+		if pid, err := strconv.ParseUint(n, 10, 31); err == nil && pid > 0 {
+			pids = append(pids, int(pid))
+		}
+	}
+	return pids, nil
+}
+
+// Stat reads /proc/PID/stat: one small read, cheap enough to poll. Errors wrap
+// ErrGone when there is no such process.
+func (f FS) Stat(pid int) (Stat, error) {
+	var buf [1024]byte // the longest is below 600
+	fd, err := open(f.path(pid, "stat"))
+	if err != nil {
+		return Stat{}, gone(pid, "stat", err)
+	}
+	defer unix.Close(fd)
+	n, err := read(fd, buf[:], 0)
+	if err != nil {
+		return Stat{}, gone(pid, "stat", err)
+	}
+	s, err := ParseStat(buf[:n])
+	if err != nil {
+		return Stat{}, fmt.Errorf("read stat of process %d: %w", pid, err)
+	}
+	return s, nil
+}
+
+// ExeFile is the device and inode of the executable. It takes no path and
+// allocates little. Errors wrap fs.ErrPermission or fs.ErrNotExist.
+func (f FS) ExeFile(pid int) (dev, inode uint64, err error) {
+	var st unix.Stat_t
+	if err := stat(f.path(pid, "exe"), &st); err != nil {
+		return 0, 0, &fs.PathError{Op: "stat", Path: f.path(pid, "exe"), Err: err}
+	}
+	return uint64(st.Dev), st.Ino, nil
+}
+
+// AppendArgs appends the first argsMax bytes of the arguments, each followed
+// by a NUL. A process that wrote its own title there may show it without a
+// NUL; one is added. Kernel threads, and what has ended, have none.
+func (f FS) AppendArgs(dst []byte, pid, argsMax int) ([]byte, Args, error) {
+	var a Args
+	argsMax = max(argsMax, 0)
+	fd, err := open(f.path(pid, "cmdline"))
+	if err != nil {
+		return dst, a, gone(pid, "cmdline", err)
+	}
+	defer unix.Close(fd)
+	start, last := len(dst), byte(0)
+	var chunk [4096]byte
+	for {
+		n, err := read(fd, chunk[:], int64(a.Len))
+		if err != nil {
+			return dst[:start], Args{}, gone(pid, "cmdline", err)
+		}
+		if n == 0 {
+			break
+		}
+		for _, c := range chunk[:n] {
+			if c == 0 {
+				a.Count++
+			}
+		}
+		last = chunk[n-1]
+		a.Len += uint64(n)
+		dst = append(dst, chunk[:min(n, argsMax-(len(dst)-start))]...)
+	}
+	if a.Len > 0 && last != 0 {
+		a.Count++
+		a.Len++
+		if len(dst)-start < argsMax {
+			dst = append(dst, 0)
+		}
+	}
+	a.Truncated = uint64(len(dst)-start) < a.Len
+	return dst, a, nil
+}
+
+func (f FS) path(pid int, name string) string {
+	var buf [64]byte
+	b := append(buf[:0], f.root()...)
+	b = append(b, '/')
+	b = strconv.AppendInt(b, int64(pid), 10)
+	b = append(b, '/')
+	return string(append(b, name...))
+}
+
+// gone turns the two ways in which /proc says "no such process" into ErrGone.
+func gone(pid int, file string, err error) error {
+	if err == unix.ENOENT || err == unix.ESRCH {
+		return fmt.Errorf("read %s of process %d: %w", file, pid, ErrGone)
+	}
+	return fmt.Errorf("read %s of process %d: %w", file, pid, err)
+}
+
+// The system calls are direct: os.File would register each file with the
+// runtime's poller and cost more than the read.
+
+func open(path string) (fd int, err error) {
+	for {
+		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
+}
+
+func read(fd int, b []byte, off int64) (n int, err error) {
+	for {
+		n, err = unix.Pread(fd, b, off)
+		if err != unix.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
+func stat(path string, st *unix.Stat_t) error {
+	for {
+		if err := unix.Stat(path, st); err != unix.EINTR {
+			return err
+		}
+	}
+}

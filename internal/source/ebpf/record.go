@@ -1,0 +1,230 @@
+package ebpf
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/procfs"
+)
+
+// The layout of bpf/record.h. All supported architectures are little-endian.
+const (
+	kindExec = 1
+	kindFork = 2
+	kindExit = 3
+
+	headSize = 40
+	exitSize = headSize + 8
+	execSize = headSize + 120
+)
+
+const (
+	execCreds = 1 << iota
+	execAUID
+	execSID
+	execTTY
+	execArgs
+	execFile
+	execNS
+	execNSPID
+	execExe
+	execCwd
+	execInvoked
+	execInterp
+	execCgroup
+	execExeAnon
+	execTmpfs
+	execCwdAnon
+)
+
+// decoder turns ring buffer records into events. It holds what the records do
+// not carry.
+type decoder struct {
+	boot event.BootID
+	// wallOffset is what to add to a time on the boot clock to get Unix ns.
+	wallOffset int64
+
+	execs []event.Exec // a slab that is handed out element by element
+	exits []event.Exit
+	bytes []byte // the same for strings
+}
+
+// decode appends the event of one record to batch. raw may be reused
+// afterwards. An error means that the programs and this decoder do not belong
+// together; the record's kind is in it.
+func (d *decoder) decode(batch []event.Event, raw []byte) ([]event.Event, error) {
+	if len(raw) < headSize {
+		return batch, fmt.Errorf("decode record: %d bytes, want at least %d", len(raw), headSize)
+	}
+	u32, u64 := binary.LittleEndian.Uint32, binary.LittleEndian.Uint64
+	start, parentStart := u64(raw[16:]), u64(raw[24:])
+	e := event.Event{
+		Source:  event.SourceEBPF,
+		Known:   event.KnownTime | event.KnownStart | event.KnownParent,
+		Time:    int64(u64(raw[8:])) + d.wallOffset,
+		Process: event.ProcessKey{Boot: d.boot, PID: u32(raw[4:]), Start: event.TicksOf(start)},
+		StartNS: start,
+	}
+	if pid := u32(raw[32:]); pid != 0 {
+		e.Parent = event.ProcessKey{Boot: d.boot, PID: pid, Start: event.TicksOf(parentStart)}
+	} // pid 0 is the idle task, the parent of 1 and 2: no process
+	switch kind := u32(raw); {
+	case kind == kindFork:
+		e.Kind = event.KindFork
+	case kind == kindExit && len(raw) >= exitSize:
+		e.Kind = event.KindExit
+		e.Known |= event.KnownCode
+		status := u32(raw[headSize:])
+		e.Exit = d.newExit()
+		*e.Exit = event.Exit{Code: uint8(status >> 8), Signal: uint8(status & 0x7f), Core: status&0x80 != 0}
+	case kind == kindExec && len(raw) >= execSize:
+		e.Kind = event.KindExec
+		e.Exec = d.newExec()
+		if err := d.decodeExec(&e, raw); err != nil {
+			return batch, err
+		}
+	default:
+		return batch, fmt.Errorf("decode record: kind %d of %d bytes", kind, len(raw))
+	}
+	return append(batch, e), nil
+}
+
+func (d *decoder) decodeExec(e *event.Event, raw []byte) error {
+	u32, u64 := binary.LittleEndian.Uint32, binary.LittleEndian.Uint64
+	b := raw[headSize:]
+	x, flags := e.Exec, u32(b)
+	x.Argc, x.ArgsLen = u32(b[4:]), u64(b[8:])
+	x.Inode, x.Dev, x.Nlink = u64(b[16:]), userDev(u32(b[24:])), u32(b[28:])
+	x.UID, x.GID, x.EUID, x.EGID = u32(b[32:]), u32(b[36:]), u32(b[40:]), u32(b[44:])
+	x.AUID, x.SID = u32(b[48:]), u32(b[52:])
+	x.TTY = statDev(u32(b[56:]), u32(b[60:]))
+	x.PIDNS, x.MntNS, x.NSPID = u32(b[64:]), u32(b[68:]), u32(b[72:])
+
+	// One copy for all strings; the parts are cut from it.
+	rest := raw[execSize:]
+	var lens [6]int
+	total := 0
+	for i := range lens {
+		lens[i] = int(u32(b[76+4*i:]))
+		if lens[i] > len(rest)-total {
+			return fmt.Errorf("decode record: exec with string %d of %d bytes behind %d in a record of %d", i, lens[i], total, len(raw))
+		}
+		total += lens[i]
+	}
+	all := d.string(rest[:total])
+	next := func(i int) (s string) {
+		s, all = all[:lens[i]], all[lens[i]:]
+		return s
+	}
+	x.Args = next(0)
+	x.Truncated = uint64(lens[0]) < x.ArgsLen
+	x.Exe = d.path(next(1), flags&execExeAnon != 0)
+	x.Cwd = d.path(next(2), flags&execCwdAnon != 0)
+	x.Invoked, x.Interpreter = next(3), next(4)
+	x.Cgroup = d.path(next(5), false)
+	comm := b[104:120]
+	for i, c := range comm {
+		if c == 0 {
+			comm = comm[:i]
+			break
+		}
+	}
+	x.Comm = d.string(comm)
+
+	k := e.Known | event.KnownComm
+	for _, f := range [...]struct {
+		bit   uint32
+		known event.Known
+	}{
+		{execCreds, event.KnownUID | event.KnownEUID}, {execAUID, event.KnownAUID},
+		{execSID, event.KnownSID}, {execTTY, event.KnownTTY}, {execArgs, event.KnownArgs},
+		{execFile, event.KnownFile | event.KnownNlink | event.KnownFileless},
+		{execNS, event.KnownNS}, {execNSPID, event.KnownNSPID}, {execExe, event.KnownExe},
+		{execCwd, event.KnownCwd}, {execInvoked, event.KnownInvoked},
+		{execInterp, event.KnownInterpreter}, {execCgroup, event.KnownCgroup | event.KnownContainer},
+	} {
+		if flags&f.bit != 0 {
+			k |= f.known
+		}
+	}
+	e.Known = k
+	x.Deleted = x.Nlink == 0
+	x.Fileless = x.Deleted && flags&(execTmpfs|execExeAnon) != 0
+	if k.Has(event.KnownContainer) {
+		x.ContainerID = procfs.ContainerID(x.Cgroup)
+	}
+	return nil
+}
+
+// path joins names that are in leaf-first order, each ended by a NUL. One that
+// hangs on no mount has no slash in front: "memfd:name".
+func (d *decoder) path(names string, anon bool) string {
+	if names == "" {
+		return "/"
+	}
+	names = strings.TrimSuffix(names, "\x00")
+	b := d.grab(len(names) + 1)
+	for names != "" {
+		i := strings.LastIndexByte(names, 0)
+		b = append(b, '/')
+		b = append(b, names[i+1:]...)
+		names = names[:max(i, 0)]
+	}
+	if anon {
+		b = b[1:]
+	}
+	d.bytes = d.bytes[:len(d.bytes)+len(b)]
+	return unsafe.String(unsafe.SliceData(b), len(b))
+}
+
+// userDev turns the kernel's device number (20 bits of minor) into the one
+// that stat(2) shows (glibc gnu_dev_makedev).
+func userDev(dev uint32) uint64 {
+	major, minor := uint64(dev>>20), uint64(dev&(1<<20-1))
+	return major<<8 | minor&0xff | minor&^0xff<<12
+}
+
+// statDev is the form in /proc/PID/stat (kernel new_encode_dev).
+func statDev(major, minor uint32) uint32 { return minor&0xff | major<<8 | minor&^0xff<<12 }
+
+const slab = 256
+
+func (d *decoder) newExec() *event.Exec {
+	if len(d.execs) == 0 {
+		d.execs = make([]event.Exec, slab)
+	}
+	x := &d.execs[0]
+	d.execs = d.execs[1:]
+	return x
+}
+
+func (d *decoder) newExit() *event.Exit {
+	if len(d.exits) == 0 {
+		d.exits = make([]event.Exit, slab)
+	}
+	x := &d.exits[0]
+	d.exits = d.exits[1:]
+	return x
+}
+
+// string copies b into the slab.
+func (d *decoder) string(b []byte) string {
+	if len(b) == 0 {
+		return ""
+	}
+	dst := append(d.grab(len(b)), b...)
+	d.bytes = d.bytes[:len(d.bytes)+len(b)]
+	return unsafe.String(&dst[0], len(dst))
+}
+
+// grab returns an empty slice with room for n bytes in the slab. What is used of
+// it is kept by lengthening d.bytes.
+func (d *decoder) grab(n int) []byte {
+	if cap(d.bytes)-len(d.bytes) < n {
+		d.bytes = make([]byte, 0, max(64<<10, n))
+	}
+	return d.bytes[len(d.bytes):len(d.bytes):cap(d.bytes)]
+}

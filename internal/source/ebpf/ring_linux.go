@@ -1,0 +1,196 @@
+//go:build linux && (amd64 || arm64)
+
+package ebpf
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
+
+	"github.com/sentineld/sentineld/internal/event"
+)
+
+// batchMax is the most events of one batch, so that a burst reaches the
+// consumer in pieces.
+const batchMax = 2048
+
+func newEvents() chan []event.Event { return make(chan []event.Event, 2) }
+
+// ring is the open source: loaded programs and the goroutine that reads their
+// ring buffer.
+type ring struct {
+	Options
+	programs   ebpf.ProgramType
+	collection *ebpf.Collection
+	links      []link.Link
+	reader     *ringbuf.Reader
+
+	closing sync.Once
+	stop    chan struct{}
+
+	// Owned by run.
+	events  chan []event.Event
+	err     error
+	decoder decoder
+	lost    [event.NumKinds]uint64 // as last told
+	lastEnd int64                  // end of the last read, Unix ns
+}
+
+func (s *ring) Name() event.Source           { return event.SourceEBPF }
+func (s *ring) Events() <-chan []event.Event { return s.events }
+func (s *ring) Err() error                   { return s.err }
+
+// Detail says how the programs are attached.
+func (s *ring) Detail() string {
+	if s.programs == ebpf.Tracing {
+		return "tp_btf"
+	}
+	return "raw_tp"
+}
+
+// Close detaches the programs. What is in the ring buffer is still delivered.
+func (s *ring) Close() error {
+	var err error
+	s.closing.Do(func() {
+		for _, l := range s.links {
+			err = errors.Join(err, l.Close())
+		}
+		close(s.stop)
+		err = errors.Join(err, s.reader.Flush()) // wakes the reader
+	})
+	return err
+}
+
+func (s *ring) release() {
+	for _, l := range s.links {
+		_ = l.Close()
+	}
+	if s.reader != nil {
+		_ = s.reader.Close()
+	}
+	s.collection.Close()
+}
+
+// run waits for the kernel's wake-up, then lets records gather for FlushDelay,
+// then reads all there are. At rest it sleeps in epoll without a timer.
+func (s *ring) run() {
+	defer close(s.events)
+	defer s.release()
+	s.decoder.boot = s.Boot
+	s.lastEnd = time.Now().UnixNano()
+	var rec ringbuf.Record
+	timer := time.NewTimer(0)
+	<-timer.C
+	for {
+		s.reader.SetDeadline(time.Time{})
+		err := s.reader.ReadInto(&rec)
+		if errors.Is(err, ringbuf.ErrFlushed) {
+			err = nil
+			rec.RawSample = rec.RawSample[:0]
+		} else if err != nil {
+			s.err = errLost
+			return
+		}
+		stopping := s.stopping()
+		if !stopping && s.reader.AvailableBytes() < s.reader.BufferSize()/8 {
+			timer.Reset(s.FlushDelay)
+			select {
+			case <-timer.C:
+			case <-s.stop:
+				stopping = true
+			}
+		}
+		if !s.drain(&rec) {
+			return
+		}
+		if stopping {
+			return
+		}
+	}
+}
+
+func (s *ring) stopping() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// drain delivers rec, if it holds a record, and all that follow it until the
+// ring is empty, and then what was lost meanwhile. False: the source is lost.
+func (s *ring) drain(rec *ringbuf.Record) bool {
+	s.decoder.wallOffset = wallOffset()
+	var batch []event.Event
+	s.reader.SetDeadline(time.Unix(1, 0)) // long past: read what is there, never wait
+	for {
+		if len(rec.RawSample) > 0 {
+			if batch == nil {
+				batch = make([]event.Event, 0, 256)
+			}
+			var err error
+			if batch, err = s.decoder.decode(batch, rec.RawSample); err != nil {
+				s.err = err
+				return false
+			}
+		}
+		if len(batch) >= batchMax {
+			s.events <- batch
+			batch = nil
+		}
+		err := s.reader.ReadInto(rec)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		} else if errors.Is(err, ringbuf.ErrFlushed) {
+			rec.RawSample = rec.RawSample[:0]
+		} else if err != nil {
+			s.err = errLost
+			return false
+		}
+	}
+	rec.RawSample = rec.RawSample[:0]
+	if batch = s.appendLost(batch); len(batch) > 0 {
+		s.events <- batch
+	}
+	return true
+}
+
+// appendLost adds a gap for each kind whose count of failed reservations has
+// grown since the last time. The range is that since the end of the last read:
+// the ring was empty then, so nothing was lost before it.
+func (s *ring) appendLost(batch []event.Event) []event.Event {
+	from := s.lastEnd
+	s.lastEnd = time.Now().UnixNano()
+	var lost [4]uint64 // KIND_MAX in bpf/record.h; its kinds are event.Kind's
+	if err := s.collection.Variables["lost"].Get(&lost); err != nil {
+		return batch
+	}
+	for k, n := range lost {
+		if n == s.lost[k] {
+			continue
+		}
+		batch = append(batch, event.Event{
+			Kind: event.KindGap, Source: event.SourceEBPF, Known: event.KnownTime | event.KnownLost, Time: from,
+			Gap: &event.Gap{Until: s.lastEnd, Of: event.Kind(k), Lost: n - s.lost[k], Cause: "ring buffer full"},
+		})
+		s.lost[k] = n
+	}
+	return batch
+}
+
+// wallOffset is what to add to the boot clock to get Unix time, both in ns. It
+// is taken anew for each read, so that a changed wall clock shows in the times
+// of the events and never in the identity of processes.
+func wallOffset() int64 {
+	var boot, wall unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) // cannot fail: valid clocks, valid pointers
+	_ = unix.ClockGettime(unix.CLOCK_REALTIME, &wall)
+	return wall.Nano() - boot.Nano()
+}

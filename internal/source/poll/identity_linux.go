@@ -1,0 +1,119 @@
+package poll
+
+import (
+	"bytes"
+	"context"
+	"hash/maphash"
+	"os"
+
+	"github.com/shirou/gopsutil/v4/common"
+	"github.com/shirou/gopsutil/v4/process"
+
+	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/procfs"
+	"github.com/sentineld/sentineld/internal/source"
+)
+
+func kernelBootID() (event.BootID, error) { return procfs.FS{}.BootID() }
+
+// procTable reads /proc: the same identity and the same record as a snapshot.
+//
+// Where exec placed the program is in the stat that is read anyway, and with
+// randomised addresses it is another place each time: one small read finds an
+// exec, even of the same program with the same arguments, and a process that
+// rewrites its arguments (setproctitle) is not taken for one. Only where the
+// layout is hidden (processes of others, without privileges) or not random are
+// file and arguments compared; there a new title looks like an exec.
+//
+// BUG(poll): a process whose own addresses are not random (setarch -R) and
+// that execs its own file again with arguments of equal size is missed.
+type procTable struct {
+	fs      procfs.FS
+	boot    event.BootID
+	argsMax int
+	seed    maphash.Seed
+	random  bool   // addresses are randomised, as of the last pids
+	buf     []byte // of the last arguments read
+}
+
+func newTable(o source.Options) table {
+	return &procTable{fs: procfs.FS{Root: "/proc"}, boot: o.Boot, argsMax: o.ArgsMax, seed: maphash.MakeSeed()}
+}
+
+func (t *procTable) pids(ctx context.Context) ([]int32, error) {
+	v, err := os.ReadFile(t.fs.Root + "/sys/kernel/randomize_va_space")
+	t.random = err == nil && !bytes.Equal(bytes.TrimSpace(v), []byte("0"))
+	// The same tree that details are read from, whatever HOST_PROC says.
+	ctx = context.WithValue(ctx, common.EnvKey, common.EnvMap{common.HostProcEnvKey: t.fs.Root})
+	return process.PidsWithContext(ctx)
+}
+
+func (t *procTable) look(_ context.Context, pid int32, p *proc) (change, error) {
+	st, err := t.fs.Stat(int(pid))
+	if err != nil {
+		return same, err
+	}
+	if st.Ended() {
+		return same, procfs.ErrGone
+	}
+	if st.Start != p.key.Start {
+		return replaced, nil
+	}
+	was := &p.image
+	if was.kthread { // it has nothing to compare, and becomes a program only by exec
+		if st.Kthread() {
+			return same, nil
+		}
+		return execed, nil
+	}
+	random := t.random && st.Layout.Known() && was.layout.Known()
+	if random && st.Layout == was.layout && st.Comm == was.comm {
+		return same, nil
+	}
+	if random && !st.Layout.SameExec(was.layout) {
+		return execed, nil
+	}
+	if dev, inode, err := t.fs.ExeFile(int(pid)); err == nil {
+		if (was.dev != 0 || was.inode != 0) && (dev != was.dev || inode != was.inode) {
+			return execed, nil
+		}
+		was.dev, was.inode = dev, inode
+	}
+	if !random {
+		if h, ok := t.hashArgs(pid); ok {
+			if was.hasArgs && h != was.args {
+				return execed, nil
+			}
+			was.args, was.hasArgs = h, true
+		}
+	}
+	was.layout, was.comm = st.Layout, st.Comm
+	return same, nil
+}
+
+// hashArgs is not ok for a process without arguments: one whose memory is gone
+// looks the same.
+func (t *procTable) hashArgs(pid int32) (hash uint64, ok bool) {
+	var a procfs.Args
+	var err error
+	t.buf, a, err = t.fs.AppendArgs(t.buf[:0], int(pid), t.argsMax)
+	return maphash.Bytes(t.seed, t.buf), err == nil && a.Len > 0
+}
+
+func (t *procTable) read(_ context.Context, pid int32, p *proc) (event.Event, error) {
+	s, err := t.fs.Look(t.boot, int(pid), t.argsMax)
+	if err != nil {
+		return event.Event{}, err
+	}
+	if s.Stat.Ended() {
+		return event.Event{}, procfs.ErrGone
+	}
+	x := s.Event.Exec
+	p.image = image{
+		kthread: s.Stat.Kthread(), layout: s.Stat.Layout, comm: s.Stat.Comm, dev: x.Dev, inode: x.Inode,
+	}
+	if s.Event.Known.Has(event.KnownArgs) && x.ArgsLen > 0 {
+		p.image.args, p.image.hasArgs = maphash.String(t.seed, x.Args), true
+	}
+	return s.Event, nil
+}

@@ -1,0 +1,262 @@
+// Package poll watches processes by looking at the process table again and
+// again and comparing: the source of last resort, which works everywhere and
+// without privileges.
+//
+// What lives shorter than the interval between two looks is never seen, of
+// several execs between two looks only the last is, and forks are not claimed
+// at all. Events say so: the time of none is known, and every exit is presumed.
+package poll
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/procfs"
+	"github.com/sentineld/sentineld/internal/source"
+)
+
+// maxFailures is how many looks in a row may fail before the source is lost.
+const maxFailures = 10
+
+// table is the process table of a platform. What an error of look or read
+// means: one that wraps os.ErrNotExist, that the process has ended (a zombie
+// has, too); any other, that it could not be told.
+type table interface {
+	pids(ctx context.Context) ([]int32, error)
+	// look compares pid with what it was at the last look.
+	look(ctx context.Context, pid int32, p *proc) (change, error)
+	// read describes pid, and remembers it in p for the next look.
+	read(ctx context.Context, pid int32, p *proc) (event.Event, error)
+}
+
+// change is what happened to a pid between two looks.
+type change uint8
+
+const (
+	same     change = iota
+	execed          // the process runs another program
+	replaced        // it is another process
+)
+
+// proc is what is remembered of a live process.
+type proc struct {
+	key   event.ProcessKey
+	round uint64 // last look that saw it
+	image image  // the table's
+}
+
+// image tells one exec of a process from the next. A table uses of it what its
+// platform shows.
+type image struct {
+	kthread    bool // of the kernel
+	layout     procfs.Layout
+	comm       string
+	dev, inode uint64 // of the executable; 0, 0 = not known
+	exe        string // "" = not known
+	args       uint64 // hash
+	hasArgs    bool
+}
+
+type poller struct {
+	table    table
+	o        source.Options
+	events   chan []event.Event
+	done     chan struct{}
+	closing  sync.Once
+	err      error           // written before events is closed, read after
+	procs    map[int32]*proc // the loop's; bounded by the live processes
+	round    uint64          // the loop's
+	failures int             // the loop's
+}
+
+// Open looks once, so that whatever begins or ends from then on is a
+// difference, and goes on looking every PollInterval. The first batch is what
+// was there already. Cancelling ctx ends the source like Close does, but
+// without delivering what is pending, and Err tells it.
+func Open(ctx context.Context, o source.Options) (source.Source, error) {
+	o.FillDefaults()
+	if o.Boot == (event.BootID{}) {
+		var err error
+		if o.Boot, err = HostBootID(ctx); err != nil {
+			return nil, fmt.Errorf("open poll: %w", err)
+		}
+	}
+	return open(ctx, o, newTable(o))
+}
+
+// Snapshot looks once: what is there now, as KindExec events of SourceSnapshot.
+func Snapshot(ctx context.Context, o source.Options) ([]event.Event, error) {
+	o.FillDefaults()
+	rows, err := newPoller(o, newTable(o)).scan(ctx, event.SourceSnapshot)
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	return rows, nil
+}
+
+func open(ctx context.Context, o source.Options, t table) (*poller, error) {
+	p := newPoller(o, t)
+	baseline, err := p.scan(ctx, event.SourceSnapshot)
+	if err != nil {
+		return nil, fmt.Errorf("open poll: %w", err)
+	}
+	go p.run(ctx, baseline)
+	return p, nil
+}
+
+func newPoller(o source.Options, t table) *poller {
+	return &poller{
+		table: t, o: o,
+		// One batch may wait: a slow reader delays the next look, and loses nothing else.
+		events: make(chan []event.Event, 1),
+		done:   make(chan struct{}),
+		procs:  make(map[int32]*proc),
+	}
+}
+
+func (p *poller) Name() event.Source { return event.SourcePoll }
+
+func (p *poller) Events() <-chan []event.Event { return p.events }
+
+func (p *poller) Err() error { return p.err }
+
+func (p *poller) Close() error {
+	p.closing.Do(func() { close(p.done) })
+	return nil
+}
+
+func (p *poller) run(ctx context.Context, batch []event.Event) {
+	defer close(p.events)
+	tick := time.NewTicker(p.o.PollInterval)
+	defer tick.Stop()
+	for {
+		if len(batch) > 0 {
+			select {
+			case p.events <- batch: // not given up for Close, whose caller reads on
+			case <-ctx.Done():
+				p.err = context.Cause(ctx)
+				return
+			}
+		}
+		select {
+		case <-p.done:
+			return
+		case <-ctx.Done():
+			p.err = context.Cause(ctx)
+			return
+		case <-tick.C:
+		}
+		var err error
+		batch, err = p.scan(ctx, event.SourcePoll)
+		if err == nil {
+			p.failures = 0
+			continue
+		}
+		p.failures++
+		if p.failures == maxFailures {
+			p.err = fmt.Errorf("poll processes: %d looks in a row were in vain: %w", maxFailures, err)
+			return
+		}
+		if ctx.Err() == nil {
+			p.o.Log.Warn("cannot read the process table, trying again", "error", err, "in_a_row", p.failures)
+		}
+	}
+}
+
+var errEmpty = errors.New("read process table: no process can be read")
+
+// scan looks once and says what is different: exits, then execs. With an error
+// nothing is different yet; the next scan finds it.
+func (p *poller) scan(ctx context.Context, src event.Source) ([]event.Event, error) {
+	pids, err := p.table.pids(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read process table: %w", err)
+	}
+	p.round++
+	var d diff
+	seen, why := 0, errEmpty
+	for _, pid := range pids {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		switch err := p.visit(ctx, pid, &d); {
+		case err == nil:
+			seen++
+		case !errors.Is(err, os.ErrNotExist):
+			why = err
+		}
+	}
+	// This process is in every table: one without any says nothing of the others.
+	if seen == 0 && len(d.exits) == 0 {
+		return nil, why
+	}
+	p.sweep(ctx, &d)
+	for i := range d.execs {
+		d.execs[i].Source = src
+	}
+	return append(d.exits, parentsFirst(d.execs)...), nil
+}
+
+// diff is what one look found.
+type diff struct{ exits, execs []event.Event }
+
+// visit compares one listed pid with what is remembered of it.
+func (p *poller) visit(ctx context.Context, pid int32, d *diff) error {
+	q := p.procs[pid]
+	if q != nil {
+		c, err := p.table.look(ctx, pid, q)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			return err
+		case err != nil || c == same: // with an error it may well be there
+			q.round = p.round
+			return err
+		case c == replaced:
+			d.exits = append(d.exits, p.exit(pid, q))
+			q = nil
+		}
+	}
+	fresh := &proc{round: p.round}
+	e, err := p.table.read(ctx, pid, fresh)
+	if err == nil && q != nil && e.Process != q.key {
+		err = os.ErrNotExist // it ended after it was compared: the next scan sees the other one
+	}
+	if err != nil {
+		if q != nil && !errors.Is(err, os.ErrNotExist) {
+			q.round = p.round
+		}
+		return err
+	}
+	fresh.key = e.Process
+	p.procs[pid] = fresh
+	d.execs = append(d.execs, e)
+	return nil
+}
+
+// sweep adds the exits of what this round did not see. Each is looked for once
+// more, since not every platform lists its processes at one moment.
+func (p *poller) sweep(ctx context.Context, d *diff) {
+	for pid, q := range p.procs {
+		if q.round == p.round {
+			continue
+		}
+		c, err := p.table.look(ctx, pid, q)
+		if errors.Is(err, os.ErrNotExist) || err == nil && c == replaced {
+			d.exits = append(d.exits, p.exit(pid, q))
+		}
+	}
+}
+
+// exit forgets a process. Only that it is gone is known: not when, nor how.
+func (p *poller) exit(pid int32, q *proc) event.Event {
+	delete(p.procs, pid)
+	return event.Event{
+		Kind: event.KindExit, Source: event.SourcePoll, Time: time.Now().UnixNano(),
+		Process: q.key, Exit: &event.Exit{Presumed: true},
+	}
+}

@@ -1,0 +1,105 @@
+package wire
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sentineld/sentineld/internal/event"
+)
+
+// Client is sentineld's end. Next belongs to one goroutine; Ack, Ask and Close
+// may be called from others.
+type Client struct {
+	Welcome Welcome
+	Boot    event.BootID
+
+	conn io.ReadWriteCloser
+	r    *bufio.Reader
+
+	mu sync.Mutex // of writes to conn
+}
+
+// Dial shakes hands over conn, which it closes on failure and takes over
+// otherwise.
+func Dial(conn io.ReadWriteCloser, h Hello) (_ *Client, err error) {
+	defer func() {
+		if err != nil {
+			conn.Close()
+		}
+	}()
+	hello, err := json.Marshal(h)
+	if err != nil {
+		return nil, err
+	}
+	timer := time.AfterFunc(handshakeTimeout, func() { conn.Close() })
+	defer timer.Stop()
+	if _, err := conn.Write(appendFrame(nil, Frame{Type: TypeHello, Payload: hello})); err != nil {
+		return nil, fmt.Errorf("greet procmond: %w", err)
+	}
+	c := &Client{conn: conn, r: bufio.NewReaderSize(conn, 2*frameTarget)}
+	f, err := readFrame(c.r)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("greet procmond: %w", err)
+	case f.Type == TypeRefuse && strings.HasPrefix(string(f.Payload), ErrBusy.Error()):
+		return nil, ErrBusy
+	case f.Type != TypeWelcome:
+		return nil, fmt.Errorf("greet procmond: %w: type %d: %.100q", ErrFrame, f.Type, f.Payload)
+	}
+	if err := json.Unmarshal(f.Payload, &c.Welcome); err != nil {
+		return nil, fmt.Errorf("greet procmond: %w: %v", ErrFrame, err)
+	}
+	if c.Boot, err = event.ParseBootID(c.Welcome.Boot); err != nil {
+		return nil, fmt.Errorf("greet procmond: %w: %v", ErrFrame, err)
+	}
+	return c, nil
+}
+
+// Message is one frame from the server, decoded.
+type Message struct {
+	Type   Type
+	Seq    uint64
+	Events []event.Event   // Batch and Sync; they own their memory
+	Status json.RawMessage // Status
+}
+
+// Next waits for the next message. io.EOF means that the server hung up
+// between two frames.
+func (c *Client) Next() (Message, error) {
+	f, err := readFrame(c.r)
+	if err != nil {
+		return Message{}, err
+	}
+	m := Message{Type: f.Type, Seq: f.Seq}
+	switch f.Type {
+	case TypeBatch, TypeSync:
+		m.Events, err = decodeEvents(event.Codec{Boot: c.Boot}, f.Payload)
+	case TypeStatus:
+		m.Status = f.Payload
+	case TypeSyncEnd:
+	default:
+		err = fmt.Errorf("%w: type %d from the server", ErrFrame, f.Type)
+	}
+	return m, err
+}
+
+// Ack tells the server that all frames up to seq are stored.
+func (c *Client) Ack(seq uint64) error { return c.write(Frame{Type: TypeAck, Seq: seq}) }
+
+// Ask asks for a Status message, which Next will return.
+func (c *Client) Ask() error { return c.write(Frame{Type: TypeAsk}) }
+
+func (c *Client) write(f Frame) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, err := c.conn.Write(appendFrame(nil, f))
+	return err
+}
+
+// Close hangs up; a Next that waits returns an error.
+func (c *Client) Close() error { return c.conn.Close() }

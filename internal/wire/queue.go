@@ -1,0 +1,213 @@
+package wire
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/sentineld/sentineld/internal/event"
+)
+
+// frameTarget is the size that batches are cut into: large enough that frames
+// cost nothing, small enough that acknowledgements free memory steadily.
+const frameTarget = 64 << 10
+
+// queue holds encoded frames from the moment that they were put until they are
+// acknowledged. It is bounded in bytes.
+type queue struct {
+	codec event.Codec
+	max   int
+
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced whenever anything below changed
+	frames  []held        // not acknowledged, oldest first; bounded by max bytes
+	bytes   int
+	last    uint64 // seq of the newest frame ever put
+	client  bool   // somebody is connected who will acknowledge
+
+	// What was dropped since the queue was full and nobody was there.
+	dropped     [event.NumKinds]uint64
+	droppedFrom int64
+}
+
+type held struct {
+	seq  uint64
+	data []byte // a whole encoded frame
+}
+
+func newQueue(codec event.Codec, maxBytes int) *queue {
+	return &queue{codec: codec, max: maxBytes, changed: make(chan struct{})}
+}
+
+func (q *queue) notify() { // with mu held
+	close(q.changed)
+	q.changed = make(chan struct{})
+}
+
+// put appends the events as frames of type t. With a client it waits for room;
+// without one it counts what does not fit as dropped and returns at once.
+func (q *queue) put(ctx context.Context, t Type, batch []event.Event) (dropped bool, err error) {
+	var buf []byte
+	for len(batch) > 0 {
+		buf = buf[:0]
+		n := 0
+		for n < len(batch) && len(buf) < frameTarget {
+			buf = q.codec.Append(buf, &batch[n])
+			n++
+		}
+		if dropped, err := q.putFrame(ctx, t, buf, batch[:n]); err != nil || dropped && t == TypeSync {
+			return dropped, err // half a list is none
+		}
+		batch = batch[n:]
+	}
+	return false, nil
+}
+
+func (q *queue) putFrame(ctx context.Context, t Type, payload []byte, batch []event.Event) (dropped bool, err error) {
+	q.mu.Lock()
+	for q.bytes+len(payload) > q.max && len(q.frames) > 0 {
+		if !q.client {
+			q.drop(t, batch)
+			q.mu.Unlock()
+			return true, nil
+		}
+		changed := q.changed
+		q.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+		q.mu.Lock()
+	}
+	q.tellDropped()
+	q.push(t, payload)
+	q.mu.Unlock()
+	return false, nil
+}
+
+func (q *queue) push(t Type, payload []byte) { // with mu held
+	q.last++
+	data := appendFrame(make([]byte, 0, headerSize+len(payload)), Frame{Type: t, Seq: q.last, Payload: payload})
+	q.frames = append(q.frames, held{q.last, data})
+	q.bytes += len(data)
+	q.notify()
+}
+
+// drop counts what is not put. The rows of a sync are no events, but the client
+// that comes must know that it needs another. With mu held.
+func (q *queue) drop(t Type, batch []event.Event) {
+	if q.droppedFrom == 0 {
+		q.droppedFrom = time.Now().UnixNano()
+	}
+	if t == TypeSync {
+		return
+	}
+	for i := range batch {
+		n := uint64(1)
+		if batch[i].Kind == event.KindGap {
+			n = batch[i].Gap.Lost
+			q.dropped[batch[i].Gap.Of] += n
+			continue
+		}
+		q.dropped[batch[i].Kind] += n
+	}
+}
+
+// tellDropped puts a gap for each kind that was dropped. The few bytes may
+// exceed the bound. With mu held.
+func (q *queue) tellDropped() {
+	if q.droppedFrom == 0 {
+		return
+	}
+	now := time.Now().UnixNano()
+	var gaps []event.Event
+	for k, n := range q.dropped {
+		if n > 0 {
+			gaps = append(gaps, event.Event{
+				Kind: event.KindGap, Source: event.SourceAgent, Known: event.KnownTime | event.KnownLost, Time: q.droppedFrom,
+				Gap: &event.Gap{Until: now, Of: event.Kind(k), Lost: n, Cause: "sentineld was away and procmond's queue full"},
+			})
+		}
+	}
+	q.dropped, q.droppedFrom = [event.NumKinds]uint64{}, 0
+	q.push(TypeBatch, appendEvents(nil, q.codec, gaps))
+}
+
+// ack frees all frames up to seq.
+func (q *queue) ack(seq uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := 0
+	for n < len(q.frames) && q.frames[n].seq <= seq {
+		q.bytes -= len(q.frames[n].data)
+		q.frames[n].data = nil
+		n++
+	}
+	if n > 0 {
+		q.frames = q.frames[n:]
+		if len(q.frames) == 0 {
+			q.frames = nil // lets go of the array
+		}
+		q.notify()
+	}
+}
+
+// next returns the first frame behind seq, waiting for it.
+func (q *queue) next(ctx context.Context, seq uint64) (held, error) {
+	q.mu.Lock()
+	for {
+		if seq < q.last {
+			// Frames are consecutive, so the position follows from the number.
+			i := max(0, len(q.frames)-int(q.last-seq))
+			if i < len(q.frames) {
+				f := q.frames[i]
+				q.mu.Unlock()
+				return f, nil
+			}
+		}
+		changed := q.changed
+		q.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return held{}, ctx.Err()
+		}
+		q.mu.Lock()
+	}
+}
+
+// attach tells that a client is there which has stored everything up to seq of
+// this queue (0 = nothing), and whether all that follows is still held.
+func (q *queue) attach(seq uint64) (resumed bool) {
+	q.ack(seq)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.client = true
+	first := q.last + 1
+	if len(q.frames) > 0 {
+		first = q.frames[0].seq
+	}
+	q.notify()
+	return seq+1 == first && q.droppedFrom == 0
+}
+
+func (q *queue) detach() {
+	q.mu.Lock()
+	q.client = false
+	q.notify()
+	q.mu.Unlock()
+}
+
+// drained reports whether nothing is waiting for an acknowledgement.
+func (q *queue) drained() (bool, <-chan struct{}) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.frames) == 0, q.changed
+}
+
+func (q *queue) size() (frames, bytes int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.frames), q.bytes
+}
