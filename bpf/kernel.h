@@ -86,7 +86,16 @@ struct kernfs_node___since_6_15 { struct kernfs_node *__parent; };
 struct cgroup { struct kernfs_node *kn; };
 struct cgroup_subsys_state { struct cgroup *cgroup; };
 struct css_set { struct cgroup_subsys_state *subsys[1]; struct cgroup *dfl_cgrp; };
-enum cgroup_subsys_id { pids_cgrp_id = 0 };
+enum cgroup_subsys_id {
+	pids_cgrp_id,
+	memory_cgrp_id,
+	cpu_cgrp_id,
+	cpuacct_cgrp_id,
+	cpuset_cgrp_id,
+	devices_cgrp_id,
+	freezer_cgrp_id,
+	io_cgrp_id,
+};
 
 struct task_struct {
 	int pid, tgid;

@@ -202,6 +202,15 @@ static __always_inline struct kernfs_node *kernfs_parent(struct kernfs_node *kn)
 	return READ(old, parent);
 }
 
+#define TRY_CGROUP(ID)                                                                            \
+	if (!kernfs_parent(kn) && bpf_core_enum_value_exists(enum cgroup_subsys_id, ID)) {        \
+		struct cgroup_subsys_state *css = NULL;                                           \
+                                                                                                  \
+		bpf_core_read(&css, sizeof(css), &set->subsys[bpf_core_enum_value(enum cgroup_subsys_id, ID)]); \
+		if (css)                                                                          \
+			kn = READ(css, cgroup, kn);                                               \
+	}
+
 static __always_inline bool put_cgroup(struct room *to, struct task_struct *p)
 {
 	struct css_set *set = READ(p, cgroups);
@@ -209,15 +218,16 @@ static __always_inline bool put_cgroup(struct room *to, struct task_struct *p)
 	int i;
 
 	/* On a v1 or hybrid host nobody may use the unified hierarchy: a task
-	 * in its root is looked up in the pids hierarchy instead. */
-	if (!kernfs_parent(kn) && bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id)) {
-		struct cgroup_subsys_state *css = NULL;
-		int id = bpf_core_enum_value(enum cgroup_subsys_id, pids_cgrp_id);
-
-		bpf_core_read(&css, sizeof(css), &set->subsys[id]);
-		if (css)
-			kn = READ(css, cgroup, kn);
-	}
+	 * in its root is looked up in those of v1, in the same order as in
+	 * internal/procfs. */
+	TRY_CGROUP(pids_cgrp_id)
+	TRY_CGROUP(memory_cgrp_id)
+	TRY_CGROUP(cpu_cgrp_id)
+	TRY_CGROUP(cpuacct_cgrp_id)
+	TRY_CGROUP(cpuset_cgrp_id)
+	TRY_CGROUP(devices_cgrp_id)
+	TRY_CGROUP(freezer_cgrp_id)
+	TRY_CGROUP(io_cgrp_id)
 	for (i = 0; i < CGROUP_NAMES; i++) {
 		struct kernfs_node *up = kernfs_parent(kn);
 		const char *name;

@@ -121,6 +121,7 @@ func (r *runCmd) Run(ctx context.Context, log *slog.Logger, std streams) error {
 		defer cancel()
 		result = errors.Join(result, m.server.Drain(ctx))
 	}
+	m.logTotals(log)
 	return errors.Join(result, closeErr)
 }
 
@@ -149,6 +150,17 @@ func (m *monitor) status() json.RawMessage {
 		return json.RawMessage("null")
 	}
 	return b
+}
+
+// logTotals says at the end what was collected, and what was not.
+func (m *monitor) logTotals(log *slog.Logger) {
+	var events, lost uint64
+	s := m.collector.Stats()
+	for k := range s.Events {
+		events += s.Events[k]
+		lost += s.Lost[k]
+	}
+	log.Info("stopped", "events", events, "lost", lost)
 }
 
 func byKind(counts [event.NumKinds]uint64) map[string]uint64 {

@@ -2,18 +2,20 @@ package procfs
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
 // ParseCgroup decodes /proc/PID/cgroup (cgroups(7)): lines of
 // HIERARCHY:CONTROLLERS:PATH. The path is that of the unified hierarchy (v2)
-// unless it is the root there; else the longest of the v1 hierarchies. The
+// unless it is the root there; else that of the first v1 hierarchy, in the order
+// of v1Order, in which it is not. The
 // container id comes from the path, or, on hybrid systems whose unified
 // hierarchy stops at the runtime's service, from that of v1. ok is false when
 // there is no line to read.
 func ParseCgroup(b []byte) (path, containerID string, ok bool) {
 	var v2, v1 []byte
-	best := -1
+	best := len(v1Order) + 1
 	for len(b) > 0 {
 		var line []byte
 		line, b, _ = bytes.Cut(b, []byte{'\n'})
@@ -25,7 +27,7 @@ func ParseCgroup(b []byte) (path, containerID string, ok bool) {
 			// The kernel adds this for a cgroup removed under an exiting process.
 			v2 = bytes.TrimSuffix(p, []byte(" (deleted)"))
 		default:
-			if r := rank(controllers); len(p) > len(v1) || len(p) == len(v1) && r > best {
+			if r := rank(controllers); len(v1) == 0 || len(v1) == 1 && len(p) > 1 || len(p) > 1 && r < best {
 				v1, best = p, r
 			}
 		}
@@ -45,17 +47,19 @@ func ParseCgroup(b []byte) (path, containerID string, ok bool) {
 	return path, id, true
 }
 
-// rank prefers the hierarchies that every runtime joins.
+// v1Order is the order in which put_cgroup in bpf/process.bpf.c looks through
+// the hierarchies of v1. Named ones and rare controllers come last.
+var v1Order = [...]string{"pids", "memory", "cpu", "cpuacct", "cpuset", "devices", "freezer", "blkio"}
+
+// rank is the place of the first of controllers in v1Order.
 func rank(controllers []byte) int {
-	switch string(controllers) {
-	case "pids":
-		return 3
-	case "cpu", "cpu,cpuacct":
-		return 2
-	case "name=systemd":
-		return 1
+	best := len(v1Order)
+	for c := range bytes.SplitSeq(controllers, []byte{','}) {
+		if i := slices.Index(v1Order[:], string(c)); i >= 0 {
+			best = min(best, i)
+		}
 	}
-	return 0
+	return best
 }
 
 // ContainerID finds the id of the innermost container in a cgroup path: 64 hex

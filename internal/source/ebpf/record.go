@@ -169,12 +169,12 @@ func (d *decoder) path(names string, anon bool) string {
 	b := d.grab(len(names) + 1)
 	for names != "" {
 		i := strings.LastIndexByte(names, 0)
-		b = append(b, '/')
+		if !anon {
+			b = append(b, '/')
+		}
+		anon = false
 		b = append(b, names[i+1:]...)
 		names = names[:max(i, 0)]
-	}
-	if anon {
-		b = b[1:]
 	}
 	d.bytes = d.bytes[:len(d.bytes)+len(b)]
 	return unsafe.String(unsafe.SliceData(b), len(b))

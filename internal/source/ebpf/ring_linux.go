@@ -88,8 +88,16 @@ func (s *ring) run() {
 	timer := time.NewTimer(0)
 	<-timer.C
 	for {
-		s.reader.SetDeadline(time.Time{})
+		// A record that was thrown away wakes the reader but is never returned.
+		wait := time.Time{}
+		if s.HooksOnly {
+			wait = time.Now()
+		}
+		s.reader.SetDeadline(wait)
 		err := s.reader.ReadInto(&rec)
+		if s.HooksOnly && errors.Is(err, os.ErrDeadlineExceeded) {
+			err = ringbuf.ErrFlushed
+		}
 		if errors.Is(err, ringbuf.ErrFlushed) {
 			err = nil
 			rec.RawSample = rec.RawSample[:0]

@@ -1,0 +1,202 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// result is one burst under one agent.
+type result struct {
+	wall        time.Duration
+	workloadCPU time.Duration
+	agentCPU    []time.Duration // by process, in the order of agent.pids
+	peakRSS     []int64         // bytes, likewise
+	events      int64           // recorded, -1 = it does not say
+	lost        int64           // by its own count or by ours, -1 = it does not say
+	bytes       int64           // on disk
+}
+
+// burst runs every row in every round and prints the table.
+func (b *bench) burst() error {
+	rows := b.rows()
+	results := make([][]result, len(rows))
+	for range b.rounds {
+		for i, r := range rows {
+			res, err := b.one(r)
+			if err != nil {
+				return fmt.Errorf("%s: %w", r.name, err)
+			}
+			results[i] = append(results[i], res)
+		}
+	}
+	fmt.Printf("%-26s %10s %8s %8s %12s %-24s %14s %10s\n", "row", "events", "lost", "wall x", "workload us", "agent CPU us/exec", "peak RSS MiB", "B/event")
+	for i, r := range rows {
+		fmt.Println(b.line(r, results[0], results[i]))
+	}
+	fmt.Println("\nevents and lost: all bursts together. wall x: to the first row of the same round. workload us:\nCPU of the load per exec beyond the first row's. An exec is three events: fork, exec, exit.")
+	return nil
+}
+
+func (b *bench) line(r row, base, mine []result) string {
+	var ratio, extra []float64
+	var cpu, rss [][]float64
+	var events, lost int64
+	var perEvent []float64
+	for i, m := range mine {
+		n := float64(b.execs)
+		ratio = append(ratio, m.wall.Seconds()/base[i].wall.Seconds())
+		extra = append(extra, float64((m.workloadCPU-base[i].workloadCPU).Microseconds())/n)
+		for j := range m.agentCPU {
+			if i == 0 {
+				cpu, rss = append(cpu, nil), append(rss, nil)
+			}
+			cpu[j] = append(cpu[j], float64(m.agentCPU[j].Microseconds())/n)
+			rss[j] = append(rss[j], float64(m.peakRSS[j])/(1<<20))
+		}
+		events += m.events
+		lost += m.lost
+		if m.events > 0 && m.bytes > 0 {
+			perEvent = append(perEvent, float64(m.bytes)/float64(m.events))
+		}
+	}
+	number := func(n int64, known bool) string {
+		if !known {
+			return "-"
+		}
+		return strconv.FormatInt(n, 10)
+	}
+	each := func(lists [][]float64) string {
+		if len(lists) == 0 {
+			return "-"
+		}
+		var parts []string
+		sum := 0.0
+		for _, l := range lists {
+			parts = append(parts, fmt.Sprintf("%.1f", median(l)))
+			sum += median(l)
+		}
+		if len(parts) == 1 {
+			return parts[0]
+		}
+		return fmt.Sprintf("%.1f (%s)", sum, strings.Join(parts, "+"))
+	}
+	bytes := "-"
+	if len(perEvent) > 0 {
+		bytes = fmt.Sprintf("%.0f", median(perEvent))
+	}
+	return fmt.Sprintf("%-26s %10s %8s %8.3f %12.1f %-24s %14s %10s", r.name,
+		number(events, mine[0].events >= 0), number(lost, mine[0].lost >= 0), median(ratio), median(extra), each(cpu), each(rss), bytes)
+}
+
+// one starts the row's agent, runs the load, lets the agent finish and stops it.
+func (b *bench) one(r row) (result, error) {
+	res := result{events: -1, lost: -1}
+	var a *running
+	if r.start != nil {
+		var err error
+		if a, err = r.start(b); err != nil {
+			return res, err
+		}
+		defer a.kill()
+		time.Sleep(time.Second) // lets its start-up settle: what follows is measured
+		for _, pid := range a.pids {
+			c, err := cpuTime(pid)
+			if err != nil {
+				return res, err
+			}
+			res.agentCPU = append(res.agentCPU, -c)
+		}
+	}
+	wall, cpu, err := b.load()
+	if err != nil {
+		return res, err
+	}
+	res.wall, res.workloadCPU = wall, cpu
+	if a == nil {
+		return res, nil
+	}
+	if err := a.settle(); err != nil {
+		return res, err
+	}
+	for i, pid := range a.pids {
+		c, err := cpuTime(pid)
+		if err != nil {
+			return res, err
+		}
+		res.agentCPU[i] += c
+		res.peakRSS = append(res.peakRSS, statusKiB(pid, "VmHWM:")<<10)
+	}
+	if err := a.stop(); err != nil {
+		return res, err
+	}
+	if a.count != nil {
+		if err := a.count(&res); err != nil {
+			return res, err
+		}
+	}
+	return res, nil
+}
+
+// load runs the two workers and returns the time they took and their CPU.
+func (b *bench) load() (wall, cpu time.Duration, err error) {
+	var workers []*exec.Cmd
+	begin := time.Now()
+	for range 2 {
+		w := exec.Command(b.storm, strconv.Itoa(b.execs/2), b.tiny)
+		if err := w.Start(); err != nil {
+			return 0, 0, err
+		}
+		workers = append(workers, w)
+	}
+	for _, w := range workers {
+		if err := w.Wait(); err != nil {
+			return 0, 0, fmt.Errorf("load: %w", err)
+		}
+		ru := w.ProcessState.SysUsage().(*syscall.Rusage) // with its children's
+		cpu += time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
+	}
+	return time.Since(begin), cpu, nil
+}
+
+// cpuTime is what a process has used, from the scheduler's own count in ns.
+func cpuTime(pid int) (time.Duration, error) {
+	var total time.Duration
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return 0, err
+	}
+	for _, t := range tasks {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/schedstat", pid, t.Name()))
+		if err != nil {
+			continue // a thread that ended; Go's runtime keeps its threads
+		}
+		ns, _, _ := strings.Cut(string(data), " ")
+		n, err := strconv.ParseInt(ns, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read schedstat of %d: %w", pid, err)
+		}
+		total += time.Duration(n)
+	}
+	return total, nil
+}
+
+func statusKiB(pid int, field string) int64 {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(data)) {
+		if rest, ok := strings.CutPrefix(line, field); ok {
+			n, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			return n
+		}
+	}
+	return 0
+}

@@ -1,0 +1,145 @@
+package detect
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// fresh holds the new events in temporary tables that have the names of the
+// views, with only the columns that some rule reads, so that what is looked up
+// for a column is looked up once for all rules.
+type fresh struct {
+	*side
+	tables []*freshTable
+	rules  []*compiled
+}
+
+type freshTable struct {
+	view   string
+	fill   string // ?1 FromTS, ?2 FromSeq, ?3 ToSeq
+	rows   int
+	lo, hi int64 // ts of its rows
+}
+
+func (f *fresh) prepare(e *Engine, list []*compiled) error {
+	union := e.reads(f.side, list)
+	for _, view := range eventViews {
+		wanted, ok := union[view]
+		if !ok {
+			continue
+		}
+		all, err := columns(f.side, view)
+		if err != nil {
+			return err
+		}
+		cols := pick(all, append(wanted, "seq", "ts", "process"))
+		names := make([]string, len(cols))
+		for i, c := range cols {
+			names[i] = quote(c)
+		}
+		// Made from a SELECT, it takes over how the view's columns compare. The
+		// rowid is seq, so that an event is found by it.
+		err = f.once(fmt.Sprintf("CREATE TEMP TABLE %s AS SELECT %s FROM main.%[1]s WHERE 0", view, strings.Join(names, ", ")))
+		if err != nil {
+			return err
+		}
+		f.tables = append(f.tables, &freshTable{view: view,
+			fill: fmt.Sprintf("INSERT INTO temp.%s(rowid, %s) SELECT seq, %s FROM main.%[1]s WHERE ts >= ?1 AND seq > ?2 AND seq <= ?3",
+				view, strings.Join(names, ", "), selectList(cols))})
+	}
+	f.rules = list
+	e.compile(f.side, list)
+	return nil
+}
+
+// once runs a statement that is not kept.
+func (s *side) once(sql string) error {
+	err := s.each(sql, nil)
+	if stmt := s.own[sql]; stmt != nil {
+		delete(s.own, sql)
+		stmt.Finalize() // it repeats the error of Step
+	}
+	return err
+}
+
+// fillFactor is how much longer than one rule copying the new events may take.
+const fillFactor = 5
+
+func (f *fresh) evaluate(ctx context.Context, e *Engine, r Range, res *Result) error {
+	defer func() {
+		for _, t := range f.tables {
+			f.each("DELETE FROM temp."+t.view, nil) // if it fails, the next fill says so: the rows are there
+			t.rows = 0
+		}
+	}()
+	err := f.WithDeadline(ctx, fillFactor*e.o.Deadline, func() error {
+		for _, t := range f.tables {
+			unreadable, err := f.load(t, r)
+			if err != nil {
+				return err
+			}
+			res.Unreadable += unreadable
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	jobs := make([]*job, 0, len(f.rules))
+	for _, c := range f.rules {
+		if j := f.job(c, r); j != nil {
+			jobs = append(jobs, j)
+		}
+	}
+	if err := e.run(ctx, f.side, jobs, res); err != nil {
+		return err
+	}
+	return e.raise(ctx, &maker{side: f.side, tables: f.tables, r: r}, jobs, res)
+}
+
+// job is nil when none of the views that the rule reads has new events. A rule
+// that reads none of them at all looks at the state of things, each time.
+func (f *fresh) job(c *compiled, r Range) *job {
+	j := &job{c: c, lo: r.FromTS, hi: r.FromTS}
+	anything := len(c.views) == 0
+	for _, t := range f.tables {
+		j.hi = max(j.hi, t.hi)
+		for _, v := range c.views {
+			anything = anything || v == t.view && t.rows > 0
+		}
+	}
+	if !anything {
+		return nil
+	}
+	return j
+}
+
+// load copies the new events of one view. A row that is longer than the
+// session may read would fail the copy of all of them: it is looked for by
+// halves and left out.
+func (f *fresh) load(t *freshTable, r Range) (unreadable int, err error) {
+	err = f.each(t.fill, nil, r.FromTS, r.FromSeq, r.ToSeq)
+	if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultTooBig {
+		if r.ToSeq-r.FromSeq == 1 {
+			return 1, nil
+		}
+		lower, upper := r, r
+		lower.ToSeq = r.FromSeq + (r.ToSeq-r.FromSeq)/2
+		upper.FromSeq = lower.ToSeq
+		n, err := f.load(t, lower)
+		if err != nil {
+			return n, err
+		}
+		m, err := f.load(t, upper)
+		return n + m, err
+	}
+	if err != nil {
+		return 0, err
+	}
+	return 0, f.each("SELECT count(*), min(ts), max(ts) FROM temp."+t.view, func(s *sqlite.Stmt) {
+		t.rows, t.lo, t.hi = s.ColumnInt(0), s.ColumnInt64(1), s.ColumnInt64(2)
+	})
+}

@@ -1,0 +1,497 @@
+//go:build linux && (amd64 || arm64)
+
+package ebpf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/procfs"
+	"github.com/sentineld/sentineld/internal/source"
+	"github.com/sentineld/sentineld/internal/testenv"
+)
+
+// recording is an open source whose events are gathered.
+type recording struct {
+	t    *testing.T
+	src  source.Source
+	all  []event.Event
+	boot event.BootID
+}
+
+func start(t *testing.T, o Options) *recording {
+	t.Helper()
+	testenv.NeedBPF(t)
+	boot, err := procfs.FS{}.BootID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Boot = boot
+	if o.FlushDelay == 0 {
+		o.FlushDelay = 5 * time.Millisecond
+	}
+	src, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = src.Close()
+		for range src.Events() {
+		}
+	})
+	return &recording{t: t, src: src, boot: boot}
+}
+
+// stop closes the source and reads it to its end: everything that happened
+// before is then in all.
+func (r *recording) stop() {
+	r.t.Helper()
+	if err := r.src.Close(); err != nil {
+		r.t.Fatal(err)
+	}
+	for batch := range r.src.Events() {
+		r.all = append(r.all, batch...)
+	}
+	if err := r.src.Err(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// of lists the events of a pid, in order.
+func (r *recording) of(pid int) (list []event.Event) {
+	for _, e := range r.all {
+		if e.Kind != event.KindGap && e.Process.PID == uint32(pid) {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// recordExec runs a command under the recording and returns its one exec.
+func recordExec(t *testing.T, o Options, cmd *exec.Cmd) event.Event {
+	t.Helper()
+	r := start(t, o)
+	var failed *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &failed) {
+		t.Fatal(err)
+	}
+	r.stop()
+	return r.execOf(cmd.Process.Pid)
+}
+
+// execOf is the one exec of a pid.
+func (r *recording) execOf(pid int) event.Event {
+	r.t.Helper()
+	var execs []event.Event
+	for _, e := range r.of(pid) {
+		if e.Kind == event.KindExec {
+			execs = append(execs, e)
+		}
+	}
+	if len(execs) != 1 {
+		r.t.Fatalf("%d execs of pid %d among %d events", len(execs), pid, len(r.all))
+	}
+	return execs[0]
+}
+
+func TestLifeOfAProcess(t *testing.T) {
+	for _, programs := range []ebpf.ProgramType{ebpf.Tracing, ebpf.RawTracepoint} {
+		t.Run(programs.String(), func(t *testing.T) {
+			testenv.NeedBPF(t)
+			boot, err := procfs.FS{}.BootID()
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := Options{Options: source.Options{Boot: boot, FlushDelay: time.Millisecond}}
+			o.FillDefaults()
+			src, err := open(o, programs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			go src.run()
+			r := &recording{t: t, src: src, boot: boot}
+			before := time.Now().UnixNano()
+			cmd := exec.Command("/bin/echo", "a", "", "b c", "\xff\n\"")
+			cmd.Dir = "/usr"
+			self, err := procfs.FS{}.Stat(os.Getpid())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Run(); err != nil {
+				t.Fatal(err)
+			}
+			after := time.Now().UnixNano()
+			r.stop()
+			events := r.of(cmd.Process.Pid)
+			var kinds []event.Kind
+			for _, e := range events {
+				kinds = append(kinds, e.Kind)
+				if e.Process != events[0].Process {
+					t.Errorf("identity changed from %v to %v", events[0].Process, e.Process)
+				}
+				if e.Time < before || e.Time > after {
+					t.Errorf("%s at %d, not in %d..%d", e.Kind, e.Time, before, after)
+				}
+				if want := (event.ProcessKey{Boot: boot, PID: uint32(os.Getpid()), Start: self.Start}); e.Parent != want && e.Kind != event.KindExit {
+					t.Errorf("%s: parent %v, want %v", e.Kind, e.Parent, want)
+				}
+			}
+			if want := []event.Kind{event.KindFork, event.KindExec, event.KindExit}; !slices.Equal(kinds, want) {
+				t.Fatalf("kinds %v, want %v", kinds, want)
+			}
+			x := events[1].Exec
+			if want := []string{"/bin/echo", "a", "", "b c", "\xff\n\""}; !slices.Equal(x.Argv(), want) || x.Argc != 5 || x.Truncated {
+				t.Errorf("argv %q argc %d truncated %v", x.Argv(), x.Argc, x.Truncated)
+			}
+			exe, err := filepath.EvalSymlinks("/bin/echo")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if x.Exe != exe || x.Invoked != "/bin/echo" || x.Interpreter != "" || x.Cwd != "/usr" || x.Comm != "echo" {
+				t.Errorf("exe %q invoked %q interpreter %q cwd %q comm %q", x.Exe, x.Invoked, x.Interpreter, x.Cwd, x.Comm)
+			}
+			var st unix.Stat_t
+			if err := unix.Stat(exe, &st); err != nil {
+				t.Fatal(err)
+			}
+			if x.Dev != st.Dev || x.Inode != st.Ino || x.Nlink != uint32(st.Nlink) || x.Deleted || x.Fileless {
+				t.Errorf("dev %d inode %d nlink %d, want %d %d %d", x.Dev, x.Inode, x.Nlink, st.Dev, st.Ino, st.Nlink)
+			}
+			if e := events[2].Exit; *e != (event.Exit{}) {
+				t.Errorf("exit %+v", e)
+			}
+		})
+	}
+}
+
+// What the snapshot reads of a process is what its exec event said.
+func TestEqualsSnapshot(t *testing.T) {
+	r := start(t, Options{})
+	cmd := exec.Command("/bin/sleep", "1000")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	seen, err := procfs.FS{}.Process(r.boot, cmd.Process.Pid, 64<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.stop()
+	live := r.execOf(cmd.Process.Pid)
+	if live.Process != seen.Process || live.Parent != seen.Parent {
+		t.Errorf("process %v, parent %v; snapshot %v, %v", live.Process, live.Parent, seen.Process, seen.Parent)
+	}
+	if want := live.Known &^ (event.KnownTime | event.KnownStart | event.KnownInvoked | event.KnownInterpreter); seen.Known != want {
+		t.Errorf("live knows %v\nsnapshot %v", want.Names(), seen.Known.Names())
+	}
+	a, b := *live.Exec, *seen.Exec
+	a.Invoked, b.Invoked = "", ""
+	if a != b {
+		t.Errorf("live %+v\nsnapshot %+v", a, b)
+	}
+}
+
+func TestArgvOfEverySize(t *testing.T) {
+	sizes := []int{1, 300, 384, 385, 700, 900, 1500, 3000, 5000, 9000, 15000, 20000, 40000, 65000, 65536, 66000, 100_000, 131_000}
+	for _, limit := range []int{64 << 10, 128 << 10} {
+		r := start(t, Options{Options: source.Options{ArgsMax: limit}})
+		var pids []int
+		for _, size := range sizes {
+			cmd := exec.Command("/bin/true", strings.Repeat("x", size-1)+"y")
+			if err := cmd.Run(); err != nil {
+				t.Fatal(err)
+			}
+			pids = append(pids, cmd.Process.Pid)
+		}
+		r.stop()
+		for i, size := range sizes {
+			e := r.execOf(pids[i])
+			total := len("/bin/true") + 1 + size + 1
+			if e.Exec.ArgsLen != uint64(total) || e.Exec.Truncated != (total > limit) {
+				t.Errorf("%d of %d: length %d truncated %v, want %d %v", size, limit, e.Exec.ArgsLen, e.Exec.Truncated, total, total > limit)
+			}
+			want := "/bin/true\x00" + strings.Repeat("x", size-1) + "y\x00"
+			if e.Exec.Args != want[:min(total, limit)] {
+				t.Errorf("%d of %d: %d bytes of args, want %d", size, limit, len(e.Exec.Args), min(total, limit))
+			}
+			if e.Exec.Cwd == "" || e.Exec.Exe == "" || !e.Known.Has(event.KnownExe|event.KnownCwd|event.KnownInvoked|event.KnownCgroup) {
+				t.Errorf("%d of %d: known only %v", size, limit, e.Known.Names())
+			}
+		}
+	}
+}
+
+func TestManyArguments(t *testing.T) {
+	args := make([]string, 2000)
+	for i := range args {
+		args[i] = strconv.Itoa(i)
+	}
+	args[1999] = ""
+	e := recordExec(t, Options{}, exec.Command("/bin/true", args...))
+	if got := e.Exec.Argv(); e.Exec.Argc != 2001 || !slices.Equal(got[1:], args) {
+		t.Errorf("argc %d, %d arguments", e.Exec.Argc, len(got))
+	}
+}
+
+func TestDeepPath(t *testing.T) {
+	dir := t.TempDir()
+	deep := dir
+	for i := range 14 {
+		deep = filepath.Join(deep, strings.Repeat(string(rune('a'+i)), 254))
+	}
+	// Deeper than PATH_MAX cannot be named, so go there step by step.
+	if len(deep) > 4000 {
+		t.Fatalf("test directory %s is too deep", dir)
+	}
+	if err := os.MkdirAll(deep, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(deep, "p")
+	data, err := os.ReadFile("/bin/true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(program, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program)
+	cmd.Dir = deep
+	e := recordExec(t, Options{}, cmd)
+	if e.Exec.Exe != program || e.Exec.Cwd != deep || e.Exec.Invoked != program {
+		t.Errorf("exe of %d bytes, cwd of %d, invoked of %d, want %d; known %v", len(e.Exec.Exe), len(e.Exec.Cwd), len(e.Exec.Invoked), len(program), e.Known.Names())
+	}
+}
+
+func TestMoreNamesThanAreWalked(t *testing.T) {
+	dir := t.TempDir() + strings.Repeat("/d", 60)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/bin/true")
+	cmd.Dir = dir
+	e := recordExec(t, Options{}, cmd)
+	if e.Known.Has(event.KnownCwd) || !e.Known.Has(event.KnownExe|event.KnownArgs) {
+		t.Errorf("a cwd of %d names must be unknown, not cut: known %v", strings.Count(dir, "/"), e.Known.Names())
+	}
+}
+
+func TestScript(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(script, []byte("#!/bin/sh -e\nexit 3\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	e := recordExec(t, Options{}, exec.Command(script, "x"))
+	sh, err := filepath.EvalSymlinks("/bin/sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := e.Exec
+	if x.Invoked != script || x.Interpreter != "/bin/sh" || x.Exe != sh || !slices.Equal(x.Argv(), []string{"/bin/sh", "-e", script, "x"}) {
+		t.Errorf("invoked %q interpreter %q exe %q argv %q", x.Invoked, x.Interpreter, x.Exe, x.Argv())
+	}
+}
+
+func TestFilelessAndDeleted(t *testing.T) {
+	data, err := os.ReadFile("/bin/true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("memfd", func(t *testing.T) {
+		fd, err := unix.MemfdCreate("secret", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := os.NewFile(uintptr(fd), "memfd")
+		defer f.Close()
+		if _, err := f.Write(data); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("/proc/self/fd/3")
+		cmd.ExtraFiles = []*os.File{f}
+		x := recordExec(t, Options{}, cmd).Exec
+		if x.Exe != "memfd:secret" || !x.Fileless || !x.Deleted || x.Nlink != 0 {
+			t.Errorf("exe %q fileless %v deleted %v nlink %d", x.Exe, x.Fileless, x.Deleted, x.Nlink)
+		}
+	})
+	t.Run("unlinked", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "gone")
+		if err := os.WriteFile(path, data, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("/proc/self/fd/3")
+		cmd.ExtraFiles = []*os.File{f}
+		x := recordExec(t, Options{}, cmd).Exec
+		if x.Exe != path || !x.Deleted || x.Nlink != 0 {
+			t.Errorf("exe %q deleted %v nlink %d", x.Exe, x.Deleted, x.Nlink)
+		}
+	})
+}
+
+func TestExitStatus(t *testing.T) {
+	r := start(t, Options{})
+	type death struct {
+		script string
+		want   event.Exit
+	}
+	deaths := []death{{"exit 0", event.Exit{}}, {"exit 1", event.Exit{Code: 1}}, {"exit 42", event.Exit{Code: 42}}, {"exit 255", event.Exit{Code: 255}}}
+	for _, s := range []int{1, 2, 6, 9, 13, 14, 15} {
+		deaths = append(deaths, death{fmt.Sprintf("ulimit -c 0; kill -%d $$", s), event.Exit{Signal: uint8(s)}})
+	}
+	var pids []int
+	for _, d := range deaths {
+		cmd := exec.Command("/bin/sh", "-c", d.script)
+		_ = cmd.Run() // how it ends is what is tested
+		pids = append(pids, cmd.Process.Pid)
+	}
+	r.stop()
+	for i, d := range deaths {
+		var exits []event.Exit
+		for _, e := range r.of(pids[i]) {
+			if e.Kind == event.KindExit {
+				exits = append(exits, *e.Exit)
+			}
+		}
+		if !slices.Equal(exits, []event.Exit{d.want}) {
+			t.Errorf("%s: %+v, want one %+v", d.script, exits, d.want)
+		}
+	}
+}
+
+// Threads are not processes, and an exec by one that is not the leader is the
+// process's.
+func TestThreads(t *testing.T) {
+	r := start(t, Options{})
+	before := len(r.all)
+	done := make(chan struct{})
+	for range 20 {
+		go func() {
+			runtime.LockOSThread() // ends the thread with the goroutine
+			done <- struct{}{}
+		}()
+	}
+	for range 20 {
+		<-done
+	}
+	cmd := exec.Command("/bin/true")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	r.stop()
+	for _, e := range r.all[before:] {
+		if e.Kind == event.KindFork && e.Parent.PID == uint32(os.Getpid()) && e.Process.PID != uint32(cmd.Process.Pid) {
+			t.Errorf("fork of %v: a thread, or a process we did not make", e.Process)
+		}
+		if e.Kind == event.KindExit && e.Process.PID == uint32(os.Getpid()) {
+			t.Error("exit of the test itself: a thread's")
+		}
+	}
+}
+
+// Events that find no room are counted, each of them.
+func TestTinyRingCountsLoss(t *testing.T) {
+	// Its reader sleeps long enough for the ring to overflow.
+	r := start(t, Options{Options: source.Options{RingBytes: 4096 * os.Getpagesize() / 4096, FlushDelay: time.Second}})
+	const n = 50
+	pids := map[uint32]bool{}
+	for range n {
+		cmd := exec.Command("/bin/true")
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+		pids[uint32(cmd.Process.Pid)] = true
+	}
+	r.stop()
+	seen, lost := map[event.Kind]uint64{}, map[event.Kind]uint64{}
+	for _, e := range r.all {
+		if e.Kind == event.KindGap {
+			if !e.Known.Has(event.KnownLost) || e.Gap.Until < e.Time || e.Gap.Cause == "" {
+				t.Errorf("gap %+v", e.Gap)
+			}
+			lost[e.Gap.Of] += e.Gap.Lost
+		} else if pids[e.Process.PID] {
+			seen[e.Kind]++
+		}
+	}
+	for _, k := range []event.Kind{event.KindExec, event.KindFork, event.KindExit} {
+		// Others may have lost events too, so that lost can only be more.
+		if seen[k]+lost[k] < n {
+			t.Errorf("%s: %d seen and %d lost of %d", k, seen[k], lost[k], n)
+		}
+	}
+	if lost[event.KindExec] == 0 {
+		t.Error("nothing was lost: the ring is not tiny, the test tests nothing")
+	}
+}
+
+func TestFlushDelayBoundsWaiting(t *testing.T) {
+	r := start(t, Options{Options: source.Options{FlushDelay: 20 * time.Millisecond}})
+	for range 5 {
+		if err := exec.Command("/bin/true").Run(); err != nil {
+			t.Fatal(err)
+		}
+		deadline := time.After(5 * time.Second)
+		for found := false; !found; {
+			select {
+			case batch := <-r.src.Events():
+				found = slices.ContainsFunc(batch, func(e event.Event) bool { return e.Kind == event.KindExec && e.Exec.Invoked == "/bin/true" })
+			case <-deadline:
+				t.Fatal("no event without another wake-up")
+			}
+		}
+	}
+}
+
+// TestOpenAsUser opens the source without root: what it needs, and nothing less.
+func TestOpenAsUser(t *testing.T) {
+	if os.Getenv("SENTINELD_TEST_OPEN") != "" { // the child
+		src, err := Open(context.Background(), Options{})
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(3)
+		}
+		_ = src.Close()
+		for range src.Events() {
+		}
+		os.Exit(0)
+	}
+	testenv.NeedBPF(t)
+	open := func(caps ...uintptr) (string, int) {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestOpenAsUser$")
+		cmd.Env = append(os.Environ(), "SENTINELD_TEST_OPEN=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, AmbientCaps: caps}
+		out, _ := cmd.CombinedOutput()
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	if out, code := open(unix.CAP_BPF, unix.CAP_PERFMON); code != 0 {
+		t.Errorf("with CAP_BPF and CAP_PERFMON alone: exit %d\n%s", code, out)
+	}
+	for name, caps := range map[string][]uintptr{"none": nil, "CAP_BPF": {unix.CAP_BPF}, "CAP_PERFMON": {unix.CAP_PERFMON}} {
+		if out, code := open(caps...); code != 3 || !strings.Contains(out, "needs CAP_BPF and CAP_PERFMON") {
+			t.Errorf("with %s: exit %d\n%s", name, code, out)
+		}
+	}
+}

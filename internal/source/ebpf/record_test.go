@@ -1,0 +1,191 @@
+package ebpf
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sentineld/sentineld/internal/event"
+)
+
+// record builds one as bpf/record.h lays it out.
+func record(kind, pid uint32, time, start uint64, ppid uint32, parentStart uint64) []byte {
+	b := binary.LittleEndian.AppendUint32(nil, kind)
+	b = binary.LittleEndian.AppendUint32(b, pid)
+	b = binary.LittleEndian.AppendUint64(b, time)
+	b = binary.LittleEndian.AppendUint64(b, start)
+	b = binary.LittleEndian.AppendUint64(b, parentStart)
+	b = binary.LittleEndian.AppendUint32(b, ppid)
+	return binary.LittleEndian.AppendUint32(b, 0)
+}
+
+type execFields struct {
+	flags, argc          uint32
+	argsTotal, inode     uint64
+	dev, nlink           uint32
+	ttyMajor, ttyMinor   uint32
+	args, exe, cwd       string
+	invoked, interpreter string
+	cgroup, comm         string
+}
+
+func execRecord(f execFields) []byte {
+	b := record(kindExec, 42, 5_000_000_123, 1_234_567_890, 7, 20_000_000)
+	for _, v := range []uint32{f.flags, f.argc} {
+		b = binary.LittleEndian.AppendUint32(b, v)
+	}
+	b = binary.LittleEndian.AppendUint64(b, f.argsTotal)
+	b = binary.LittleEndian.AppendUint64(b, f.inode)
+	for _, v := range []uint32{
+		f.dev, f.nlink, 1000, 1001, 0, 1002, 1003, 99, f.ttyMajor, f.ttyMinor, 4026531836, 4026531840, 3,
+		uint32(len(f.args)), uint32(len(f.exe)), uint32(len(f.cwd)), uint32(len(f.invoked)), uint32(len(f.interpreter)), uint32(len(f.cgroup)), 0,
+	} {
+		b = binary.LittleEndian.AppendUint32(b, v)
+	}
+	b = append(b, f.comm...)
+	b = append(b, make([]byte, 16-len(f.comm))...)
+	b = append(b, f.args+f.exe+f.cwd+f.invoked+f.interpreter+f.cgroup...)
+	return append(b, "whatever the reservation had behind it"...)
+}
+
+func decodeOne(t *testing.T, raw []byte) event.Event {
+	t.Helper()
+	d := decoder{boot: event.BootID{9}, wallOffset: 1_000_000_000_000}
+	batch, err := d.decode(nil, raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(batch) != 1 {
+		t.Fatalf("%d events of one record", len(batch))
+	}
+	clear(raw) // the event must not live in the reader's buffer
+	return batch[0]
+}
+
+func TestDecodeExec(t *testing.T) {
+	const all = 1<<13 - 1
+	e := decodeOne(t, execRecord(execFields{
+		flags: all, argc: 3, argsTotal: 7, inode: 77, dev: 259<<20 | 65537, nlink: 1, ttyMajor: 136, ttyMinor: 300,
+		args: "sh\x00\x00-c\x00", exe: "dash\x00bin\x00usr\x00", cwd: "b\xff\x00a\x00", invoked: "./sh", interpreter: "/bin/dash",
+		cgroup: "docker-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope\x00system.slice\x00", comm: "sh",
+	}))
+	boot := event.BootID{9}
+	want := event.Event{
+		Kind: event.KindExec, Source: event.SourceEBPF,
+		Known: event.KnownTime | event.KnownStart | event.KnownParent | event.KnownUID | event.KnownEUID | event.KnownAUID |
+			event.KnownSID | event.KnownTTY | event.KnownExe | event.KnownInvoked | event.KnownInterpreter | event.KnownArgs |
+			event.KnownCwd | event.KnownComm | event.KnownCgroup | event.KnownContainer | event.KnownNS | event.KnownNSPID |
+			event.KnownFile | event.KnownNlink | event.KnownFileless,
+		Time:    1_005_000_000_123,
+		Process: event.ProcessKey{Boot: boot, PID: 42, Start: 123}, StartNS: 1_234_567_890,
+		Parent: event.ProcessKey{Boot: boot, PID: 7, Start: 2},
+		Exec: &event.Exec{
+			UID: 1000, GID: 1001, EUID: 0, EGID: 1002, AUID: 1003, SID: 99, TTY: 300&0xff | 136<<8 | 256<<12,
+			Exe: "/usr/bin/dash", Invoked: "./sh", Interpreter: "/bin/dash", Cwd: "/a/b\xff", Comm: "sh",
+			Cgroup:      "/system.slice/docker-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope",
+			ContainerID: "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+			Args:        "sh\x00\x00-c\x00", ArgsLen: 7, Argc: 3,
+			PIDNS: 4026531836, MntNS: 4026531840, NSPID: 3, Dev: 259<<8 | 65537&0xff | 65537&^0xff<<12, Inode: 77, Nlink: 1,
+		},
+	}
+	if diff := cmp.Diff(want, e); diff != "" {
+		t.Error(diff)
+	}
+	if name := event.TTYName(e.Exec.TTY); name != "pts/300" {
+		t.Errorf("tty %s", name)
+	}
+}
+
+func TestDecodeExecUnknown(t *testing.T) {
+	// What could not be read is not known, whatever the bytes are.
+	e := decodeOne(t, execRecord(execFields{argc: 1, exe: "partial\x00", cwd: "x\x00"}))
+	if want := event.KnownTime | event.KnownStart | event.KnownParent | event.KnownComm; e.Known != want {
+		t.Errorf("known %v, want %v", e.Known.Names(), want.Names())
+	}
+}
+
+func TestDecodeExecSpecialFiles(t *testing.T) {
+	for _, tt := range []struct {
+		name              string
+		flags, nlink      uint32
+		exe, want         string
+		deleted, fileless bool
+	}{
+		{"memfd", execExe | execExeAnon | execFile | execTmpfs, 0, "memfd:x\x00", "memfd:x", true, true},
+		{"deleted from disk", execExe | execFile, 0, "a\x00tmp\x00", "/tmp/a", true, false},
+		{"deleted from tmpfs", execExe | execFile | execTmpfs, 0, "a\x00shm\x00dev\x00", "/dev/shm/a", true, true},
+		{"on tmpfs", execExe | execFile | execTmpfs, 1, "a\x00shm\x00dev\x00", "/dev/shm/a", false, false},
+		{"root directory", execExe | execFile, 1, "", "/", false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			x := decodeOne(t, execRecord(execFields{flags: tt.flags, nlink: tt.nlink, exe: tt.exe})).Exec
+			if x.Exe != tt.want || x.Deleted != tt.deleted || x.Fileless != tt.fileless {
+				t.Errorf("exe %q deleted %v fileless %v", x.Exe, x.Deleted, x.Fileless)
+			}
+		})
+	}
+}
+
+func TestDecodeForkAndExit(t *testing.T) {
+	fork := decodeOne(t, record(kindFork, 42, 1, 10_000_000, 0, 0))
+	if fork.Kind != event.KindFork || !fork.Parent.IsZero() || fork.Process.Start != 1 {
+		t.Errorf("%+v", fork)
+	}
+	exit := record(kindExit, 42, 1, 10_000_000, 1, 0)
+	exit = binary.LittleEndian.AppendUint32(exit, 42<<8|0x80|11)
+	e := decodeOne(t, append(exit, 0, 0, 0, 0))
+	if want := (event.Exit{Code: 42, Signal: 11, Core: true}); e.Kind != event.KindExit || *e.Exit != want || !e.Known.Has(event.KnownCode) {
+		t.Errorf("%+v %+v", e, e.Exit)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	long := execRecord(execFields{args: "a\x00"})
+	binary.LittleEndian.PutUint32(long[headSize+76:], 1<<31)
+	for name, raw := range map[string][]byte{
+		"empty":             nil,
+		"short head":        make([]byte, headSize-1),
+		"unknown kind":      record(9, 1, 1, 1, 1, 1),
+		"short exit":        record(kindExit, 1, 1, 1, 1, 1),
+		"short exec":        record(kindExec, 1, 1, 1, 1, 1),
+		"strings too long":  long,
+		"strings over each": execRecord(execFields{args: "a\x00"})[:execSize],
+	} {
+		var d decoder
+		if batch, err := d.decode(nil, raw); err == nil || len(batch) != 0 {
+			t.Errorf("%s: %v, %v", name, batch, err)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(execRecord(execFields{flags: 1<<16 - 1, args: "a\x00b\x00", exe: "x\x00", cwd: "y\x00", cgroup: "z\x00"}))
+	f.Add(record(kindFork, 1, 2, 3, 4, 5))
+	f.Add(append(record(kindExit, 1, 2, 3, 4, 5), 1, 2, 3, 4, 5, 6, 7, 8))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var d decoder
+		batch, err := d.decode(nil, raw)
+		if (err == nil) != (len(batch) == 1) {
+			t.Fatalf("%d events, %v", len(batch), err)
+		}
+		for i := range batch {
+			_ = event.AppendJSON(nil, &batch[i])
+		}
+	})
+}
+
+func BenchmarkDecodeExec(b *testing.B) {
+	raw := execRecord(execFields{
+		flags: 1<<13 - 1, argc: 3, argsTotal: 40, args: "/usr/bin/something\x00--flag\x00an argument..\x00",
+		exe: "something\x00bin\x00usr\x00", cwd: "project\x00user\x00home\x00", invoked: "/usr/bin/something", cgroup: "session.scope\x00user.slice\x00",
+	})
+	b.ReportAllocs()
+	var d decoder
+	batch := make([]event.Event, 0, 1)
+	for b.Loop() {
+		if _, err := d.decode(batch[:0], raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sentineld/sentineld/internal/event"
+	"zombiezen.com/go/sqlite"
+)
+
+// Run is one run of the agent. The zero value is none.
+type Run struct {
+	ID         int64
+	Started    int64 // Unix ns
+	Ended      int64 // 0: it did not come to its end, or it still runs
+	Boot       event.BootID
+	Session    string // of the collector's stream, see Position
+	SessionSeq uint64
+	// LastEvent is the time of the newest event in the store when the next run
+	// began: where what that one did not see starts.
+	LastEvent int64
+}
+
+// BeginRun records that the agent runs since now and returns the run before.
+func (db *DB) BeginRun(ctx context.Context, boot event.BootID, now int64) (previous Run, err error) {
+	err = db.locked(ctx, func() error {
+		if previous, err = db.lastRun(); err != nil {
+			return err
+		}
+		for kind, table := range kindTables {
+			if table != "" {
+				previous.LastEvent = max(previous.LastEvent, db.keys[kind].max)
+			}
+		}
+		return query(db.conn, "INSERT INTO runs(started, boot) VALUES (?, ?) RETURNING id",
+			func(s *sqlite.Stmt) { db.run = s.ColumnInt64(0) }, now, boot[:])
+	})
+	if err != nil {
+		return Run{}, fmt.Errorf("begin run: %w", err)
+	}
+	return previous, nil
+}
+
+// EndRun records that the run that BeginRun recorded came to its end.
+func (db *DB) EndRun(ctx context.Context, now int64) error {
+	err := db.locked(ctx, func() error {
+		return query(db.conn, "UPDATE runs SET ended = ? WHERE id = ?", func(*sqlite.Stmt) {}, now, db.run)
+	})
+	if err != nil {
+		return fmt.Errorf("end run: %w", err)
+	}
+	return nil
+}
+
+func (db *DB) lastRun() (r Run, err error) {
+	err = query(db.conn, "SELECT id, started, ended, boot, session, session_seq FROM runs ORDER BY id DESC LIMIT 1", func(s *sqlite.Stmt) {
+		r.ID, r.Started, r.Ended = s.ColumnInt64(0), s.ColumnInt64(1), s.ColumnInt64(2)
+		s.ColumnBytes(3, r.Boot[:])
+		r.Session, r.SessionSeq = s.ColumnText(4), uint64(s.ColumnInt64(5))
+	})
+	return r, err
+}
+
+// Position is up to where the collector's stream is stored: the last session
+// and number that AppendFrom recorded, in this run or an earlier one. Both are
+// zero when there is none.
+func (db *DB) Position(ctx context.Context) (session string, seq uint64, err error) {
+	if err := ctx.Err(); err != nil {
+		return "", 0, err
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.failed != nil {
+		return "", 0, db.failed
+	}
+	err = query(db.conn, "SELECT session, session_seq FROM runs WHERE session IS NOT NULL ORDER BY id DESC LIMIT 1", func(s *sqlite.Stmt) {
+		session, seq = s.ColumnText(0), uint64(s.ColumnInt64(1))
+	})
+	if err != nil {
+		return "", 0, fmt.Errorf("read position: %w", err)
+	}
+	return session, seq, nil
+}
+
+// writePosition records a position with this run, which it makes when nobody
+// has begun one.
+func (db *DB) writePosition(batch []event.Event, session string, seq uint64) error {
+	if db.run == 0 {
+		var started int64
+		if len(batch) > 0 {
+			started = batch[0].Time
+		}
+		err := query(db.conn, "INSERT INTO runs(started) VALUES (?) RETURNING id", func(s *sqlite.Stmt) { db.run = s.ColumnInt64(0) }, started)
+		if err != nil {
+			return err
+		}
+	}
+	s := db.st.position
+	s.BindText(1, session)
+	s.BindInt64(2, int64(seq))
+	s.BindInt64(3, db.run)
+	return step(s)
+}
+
+// Cursor is how far a reader has come, 0 when it never said.
+func (db *DB) Cursor(ctx context.Context, name string) (seq int64, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.failed != nil {
+		return 0, db.failed
+	}
+	if seq, ok := db.cursors[name]; ok {
+		return seq, nil
+	}
+	err = query(db.conn, "SELECT seq FROM cursors WHERE name = ?", func(s *sqlite.Stmt) { seq = s.ColumnInt64(0) }, name)
+	if err != nil {
+		return 0, fmt.Errorf("read cursor %s: %w", name, err)
+	}
+	return seq, nil
+}
+
+// SetCursor remembers how far a reader has come. It is written with the next
+// transaction or by Close, since it alone is not worth one: a reader that is
+// set back by a crash reads something twice.
+func (db *DB) SetCursor(name string, seq int64) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.cursors[name] = seq
+}

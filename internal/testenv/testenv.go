@@ -1,0 +1,35 @@
+// Package testenv says what a test needs of the machine. A test that cannot have
+// it is skipped with the reason; where CI is "true" everything is there, so that
+// the skip is a failure.
+package testenv
+
+import (
+	"os"
+	"testing"
+)
+
+// Skip skips t, or fails it in CI.
+func Skip(t testing.TB, reason string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("would skip in CI, where nothing may be missing: %s", reason)
+	}
+	t.Skipf("SKIPPED: %s", reason)
+}
+
+// NeedRoot is for tests that change users or mount.
+func NeedRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		Skip(t, "needs root")
+	}
+}
+
+// NeedBPF is for tests that load BPF programs.
+func NeedBPF(t testing.TB) {
+	t.Helper()
+	NeedRoot(t)
+	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
+		Skip(t, "needs a Linux kernel with BTF")
+	}
+}
