@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -142,8 +143,11 @@ func (a *running) settle() error {
 func (a *running) stop() error {
 	_ = a.cmd.Process.Signal(syscall.SIGTERM)
 	select {
-	case <-a.ended:
-		return nil
+	case err := <-a.ended:
+		if err != nil && !errors.As(err, new(*exec.ExitError)) {
+			return err
+		}
+		return nil // how it says that it was stopped is its own affair
 	case <-time.After(20 * time.Second):
 		a.kill()
 		return fmt.Errorf("%s does not stop", a.cmd.Path)

@@ -23,7 +23,7 @@ func listen(path string) (*listener, error) {
 	}
 	addr := &net.UnixAddr{Name: path, Net: "unix"}
 	if c, err := net.DialUnix("unix", nil, addr); err == nil {
-		c.Close()
+		_ = c.Close()
 		return nil, fmt.Errorf("listen on %s: another procmond serves there", path)
 	}
 	if st, err := os.Lstat(path); err == nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/sentineld/sentineld/internal/cli"
@@ -30,7 +32,7 @@ type runCmd struct {
 	sourceFlags `embed:""`
 
 	Output     string `help:"frames serves sentineld, json prints one JSON object an event." enum:"frames,json" default:"frames"`
-	Socket     string `help:"Unix socket to serve on." default:"${socket}" placeholder:"PATH" xor:"where"`
+	Socket     string `help:"Unix socket to serve on (default ${socket})." placeholder:"PATH" xor:"where"`
 	Stdio      bool   `help:"Serve one client on standard input and output and end with it." xor:"where"`
 	QueueBytes int    `help:"Events held in memory until sentineld has stored them." default:"8388608" placeholder:"BYTES"`
 }
@@ -52,7 +54,7 @@ func (r *runCmd) Run(ctx context.Context, log *slog.Logger, std streams) error {
 	var listener *listener
 	if r.Output == "frames" && !r.Stdio {
 		var err error
-		if listener, err = listen(r.Socket); err != nil {
+		if listener, err = listen(cmp.Or(r.Socket, filepath.FromSlash(defaultSocket))); err != nil {
 			return err
 		}
 		defer listener.Close()
@@ -100,8 +102,7 @@ func (r *runCmd) Run(ctx context.Context, log *slog.Logger, std streams) error {
 	case err := <-served:
 		_ = src.Close()
 		stop() // nobody is left to drain to
-		<-collected
-		return err
+		return errors.Join(err, ignoreCanceled(<-collected))
 	case result = <-collected:
 		collected <- nil
 		if result == nil {
@@ -123,6 +124,14 @@ func (r *runCmd) Run(ctx context.Context, log *slog.Logger, std streams) error {
 	}
 	m.logTotals(log)
 	return errors.Join(result, closeErr)
+}
+
+// ignoreCanceled drops the error of a stage that was told to stop at once.
+func ignoreCanceled(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // monitor is what is asked for the status.

@@ -4,8 +4,9 @@
 // A rule without a window sees every event once, when it is new: its views
 // execs, exec_failures, forks, exits and gaps hold nothing but the events since
 // the last evaluation. A rule with a window sees the events of that time, again
-// and again, whenever one was added; what it has reported of a window it does
-// not report again. The views processes, alerts and binaries are always whole.
+// and again, when some were added; what it has reported of a window it does
+// not report again. Looking at a whole window costs more the more happens, so
+// the more it costs the longer the next look is put off, up to 10 s. The views processes, alerts and binaries are always whole.
 //
 // All rules that match fire. A rule that fails or takes too long costs itself,
 // not the others.
@@ -41,6 +42,8 @@ type Session interface {
 type Range struct {
 	FromSeq, ToSeq int64 // after FromSeq, up to ToSeq
 	FromTS         int64 // no event of it is older, Unix ns: the store is ordered by time
+	// Final says that nothing may follow for long: nothing is put off.
+	Final bool
 }
 
 // Result is what one evaluation gave.
@@ -49,6 +52,13 @@ type Result struct {
 	Cut        int // matches over a limit, which have no alert
 	Unreadable int // events that no rule saw, since their row is longer than the session may read
 	Failed     int // rules that failed or ran out of time: they may have missed matches
+
+	// PutOff says that rules with a window have not seen the events after this
+	// seq yet, -1 = they have. They are looked at in an Evaluate from Again on,
+	// which may have an empty Range. Whoever starts anew starts there: what is
+	// found a second time has the same id.
+	PutOff int64
+	Again  time.Time
 }
 
 // Evaluator evaluates rules over new events, in this process or another one.

@@ -92,17 +92,14 @@ func (e *Engine) open(ctx context.Context) (*side, error) {
 // nothing was evaluated, or not all of it: evaluate the range again. The ids of
 // the alerts are then the same.
 func (e *Engine) Evaluate(ctx context.Context, r Range) (Result, error) {
-	var res Result
-	if r.ToSeq <= r.FromSeq {
-		return res, nil
-	}
-	if e.fresh != nil {
+	res := Result{PutOff: -1}
+	if e.fresh != nil && r.ToSeq > r.FromSeq {
 		if err := e.fresh.evaluate(ctx, e, r, &res); err != nil {
 			return Result{}, fmt.Errorf("evaluate rules over new events: %w", err)
 		}
 	}
 	if e.window != nil {
-		if err := e.window.evaluate(ctx, e, r, &res); err != nil {
+		if err := e.window.turn(ctx, e, r, &res); err != nil {
 			return Result{}, fmt.Errorf("evaluate rules with a window: %w", err)
 		}
 	}

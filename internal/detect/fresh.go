@@ -71,7 +71,7 @@ const fillFactor = 5
 func (f *fresh) evaluate(ctx context.Context, e *Engine, r Range, res *Result) error {
 	defer func() {
 		for _, t := range f.tables {
-			f.each("DELETE FROM temp."+t.view, nil) // if it fails, the next fill says so: the rows are there
+			_ = f.each("DELETE FROM temp."+t.view, nil) // if it fails, the next fill says so: the rows are there
 			t.rows = 0
 		}
 	}()

@@ -106,9 +106,10 @@ func (l *lab) append(events ...event.Event) {
 	l.next.LastSeq, l.next.Rows = a.LastSeq, l.next.Rows+a.Rows
 }
 
-// news is the range of what was appended since the last call.
+// news is the range of what was appended since the last call. It is final, so
+// that nothing is put off.
 func (l *lab) news() detect.Range {
-	r := detect.Range{FromSeq: l.from, ToSeq: l.next.LastSeq, FromTS: l.next.FirstTS}
+	r := detect.Range{FromSeq: l.from, ToSeq: l.next.LastSeq, FromTS: l.next.FirstTS, Final: true}
 	l.from, l.next = l.next.LastSeq, store.Appended{}
 	return r
 }

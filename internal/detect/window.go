@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"time"
 
 	"zombiezen.com/go/sqlite"
 )
@@ -15,6 +16,42 @@ type windows struct {
 	*side
 	rules []*compiled
 	fresh map[string]string // view -> SELECT of the first and the last ts of new events
+
+	held      Range // put off; empty = nothing
+	notBefore time.Time
+}
+
+const (
+	// share is how much of a core rules with a window may use: the next look is
+	// put off for as long as the last one took, divided by this.
+	share = 0.02
+	// maxPutOff bounds that.
+	maxPutOff = 10 * time.Second
+)
+
+// turn evaluates the range and what was put off before it, or puts it off too.
+func (w *windows) turn(ctx context.Context, e *Engine, r Range, res *Result) error {
+	if r.ToSeq > r.FromSeq {
+		if w.held.ToSeq > w.held.FromSeq {
+			r.FromSeq, r.FromTS = min(r.FromSeq, w.held.FromSeq), min(r.FromTS, w.held.FromTS)
+		}
+		w.held = r
+	}
+	if w.held.ToSeq <= w.held.FromSeq {
+		return nil
+	}
+	began := e.o.Now()
+	if began.Before(w.notBefore) && !r.Final {
+		res.PutOff, res.Again = w.held.FromSeq, w.notBefore
+		return nil
+	}
+	if err := w.evaluate(ctx, e, w.held, res); err != nil {
+		return err
+	}
+	w.held = Range{}
+	now := e.o.Now()
+	w.notBefore = now.Add(min(maxPutOff, time.Duration(float64(now.Sub(began))/share)))
+	return nil
 }
 
 const (

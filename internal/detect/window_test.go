@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sentineld/sentineld/internal/detect"
 	"github.com/sentineld/sentineld/internal/event"
@@ -194,5 +195,48 @@ func BenchmarkEvaluate(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/1000/float64(b.N)/float64(n), "us/exec")
 		})
+	}
+}
+
+// TestWindowPutOff wants a look that took long to delay the next one, and
+// nothing to be lost by it.
+func TestWindowPutOff(t *testing.T) {
+	l := newLab(t)
+	now := time.Unix(1_800_000_000, 0)
+	e := l.engine(detect.Options{
+		Rules: []rule.Rule{l.rule(burst)},
+		Now: func() time.Time { // each look at the clock finds it 20 ms later
+			now = now.Add(20 * time.Millisecond)
+			return now
+		},
+	})
+	evaluate := func(r detect.Range) detect.Result {
+		t.Helper()
+		r.Final = false
+		res, err := e.Evaluate(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	l.append(l.exec(1, "/usr/bin/id", "id"))
+	if res := evaluate(l.news()); res.PutOff != -1 || !res.Again.IsZero() {
+		t.Errorf("the first look was put off: %+v", res)
+	}
+	cursor := l.from
+	l.append(l.exec(1, "/usr/bin/id", "id"))
+	first := evaluate(l.news())
+	l.append(l.exec(1, "/usr/bin/id", "id"))
+	second := evaluate(l.news())
+	for _, res := range []detect.Result{first, second} {
+		// 40 ms at two percent of a core are 2 s.
+		if wait := res.Again.Sub(now); res.PutOff != cursor || wait < time.Second || wait > 3*time.Second || len(res.Alerts) != 0 {
+			t.Errorf("put off to %v, in %v: %+v", res.PutOff, wait, res)
+		}
+	}
+	now = second.Again
+	res := evaluate(detect.Range{FromSeq: l.from, ToSeq: l.from})
+	if len(res.Alerts) != 1 || res.PutOff != -1 {
+		t.Errorf("after the pause: %+v", res)
 	}
 }

@@ -195,7 +195,7 @@ func (p *fileParser) value(name string, n ast.Node) {
 
 func idHint(id string) string {
 	hint := "use lower-case letters and digits, with single dashes between them"
-	mended := strings.FieldsFunc(strings.ToLower(id), func(r rune) bool { return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9') })
+	mended := strings.FieldsFunc(strings.ToLower(id), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
 	if len(mended) > 0 {
 		hint += ": " + short(strings.Join(mended, "-"))
 	}
@@ -247,7 +247,7 @@ func (p *fileParser) sql(n ast.Node) {
 func firstWord(sql string) (word string, at int) {
 	for rest := sql; ; {
 		rest = strings.TrimLeft(rest, " \t\r\n\f")
-		end := -1
+		var end int
 		switch {
 		case strings.HasPrefix(rest, "--"):
 			end = strings.IndexByte(rest, '\n')

@@ -99,7 +99,6 @@ func (s *ring) run() {
 			err = ringbuf.ErrFlushed
 		}
 		if errors.Is(err, ringbuf.ErrFlushed) {
-			err = nil
 			rec.RawSample = rec.RawSample[:0]
 		} else if err != nil {
 			s.err = errLost
