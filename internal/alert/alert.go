@@ -62,6 +62,15 @@ func (f *File) Deliver(_ context.Context, a *event.Alert) (err error) {
 	return err
 }
 
+// Check tells whether the file can be written.
+func (f *File) Check() error {
+	file, err := os.OpenFile(f.Path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
 // shown is the JSON form of an alert.
 type shown struct {
 	Kind        string         `json:"kind"`

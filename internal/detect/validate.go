@@ -11,6 +11,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/sentineld/sentineld/internal/rule"
+	"github.com/sentineld/sentineld/internal/suggest"
 )
 
 // Validate prepares a rule against the views. The error is a *rule.Error, with
@@ -40,7 +41,7 @@ func check(s Session, r *rule.Rule) ([][2]string, error) {
 		if slices.ContainsFunc(cols, func(c string) bool { return strings.EqualFold(c, k) }) {
 			continue
 		}
-		return nil, r.ErrorIn("key", fmt.Sprintf("the SQL has no result column %q", k), suggest(k, cols)+"its columns are "+strings.Join(cols, ", "))
+		return nil, r.ErrorIn("key", fmt.Sprintf("the SQL has no result column %q", k), didYouMean(k, cols)+"its columns are "+strings.Join(cols, ", "))
 	}
 	event := slices.ContainsFunc(reads, func(r [2]string) bool { return slices.Contains(eventViews, r[0]) })
 	switch {
@@ -92,13 +93,13 @@ func explain(s Session, r *rule.Rule, err error) error {
 		}
 		slices.Sort(cols)
 		text = fmt.Sprintf("there is no column %q", m[1])
-		if hint = strings.TrimSpace(suggest(m[1], cols)); hint == "" && len(cols) > 0 {
+		if hint = strings.TrimSpace(didYouMean(m[1], cols)); hint == "" && len(cols) > 0 {
 			hint = "there are " + strings.Join(slices.Compact(cols), ", ")
 		}
 	} else if m := noTable.FindStringSubmatch(text); m != nil {
 		views := slices.Concat(eventViews, stateViews)
 		text = fmt.Sprintf("there is no view %q", m[1])
-		hint = suggest(m[1], views) + "the views are " + strings.Join(views, ", ")
+		hint = didYouMean(m[1], views) + "the views are " + strings.Join(views, ", ")
 		if offset < 0 { // SQLite does not tell where
 			if at := regexp.MustCompile(`\b` + regexp.QuoteMeta(m[1]) + `\b`).FindStringIndex(r.SQL); at != nil {
 				offset = at[0]
@@ -108,8 +109,8 @@ func explain(s Session, r *rule.Rule, err error) error {
 	return r.ErrorAt(offset, text, hint)
 }
 
-func suggest(name string, from []string) string {
-	if near := rule.Closest(name, from); near != "" {
+func didYouMean(name string, from []string) string {
+	if near := suggest.Closest(name, from); near != "" {
 		return "did you mean " + near + "? "
 	}
 	return ""

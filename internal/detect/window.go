@@ -24,7 +24,7 @@ type windows struct {
 const (
 	// share is how much of a core rules with a window may use: the next look is
 	// put off for as long as the last one took, divided by this.
-	share = 0.02
+	share = 0.01
 	// maxPutOff bounds that.
 	maxPutOff = 10 * time.Second
 )

@@ -19,6 +19,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/suggest"
 )
 
 // keys are the keys of a rule file, in the order to show them in.
@@ -135,7 +136,7 @@ func (p *fileParser) document(doc *ast.MappingNode) {
 			hint := "known are " + strings.Join(keys, ", ")
 			near := foreign[name]
 			if near == "" {
-				near = Closest(name, keys)
+				near = suggest.Closest(name, keys)
 			}
 			if near != "" {
 				hint = "did you mean " + near + "? " + hint
@@ -217,7 +218,7 @@ func (p *fileParser) severity(n ast.Node) {
 		names = append(names, v.String())
 	}
 	hint := "write " + strings.Join(names, ", ")
-	if near := Closest(s, names); near != "" {
+	if near := suggest.Closest(s, names); near != "" {
 		hint = "did you mean " + near + "? " + hint
 	}
 	p.fail(n, fmt.Sprintf("unknown severity %q", short(s)), hint)

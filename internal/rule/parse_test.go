@@ -207,18 +207,6 @@ func TestErrorAt(t *testing.T) {
 	}
 }
 
-func TestClosest(t *testing.T) {
-	list := []string{"severity", "sql", "cmdline", "parent_exe"}
-	for word, want := range map[string]string{
-		"sevrity": "severity", "SQL": "sql", "sq": "sql", "cmd_line": "cmdline", "parnet_exe": "parent_exe",
-		"xyz": "", "": "", strings.Repeat("x", 1000): "",
-	} {
-		if got := Closest(word, list); got != want {
-			t.Errorf("%q: %q, want %q", word, got, want)
-		}
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(good))
 	for _, s := range []string{"", "a: [", "? a\n: b", "id: 'x\n\n", "- - -", "&a *a", "sql: >\n\n\n  a\n b", "sql: |2\n   SELECT 1", "\"\\x", "%YAML 1.1\n---\n", "id: |\n\t", "a: b: c", "<<: *x", "key: [,]", "key:\n-\n", "{a: b, a}"} {

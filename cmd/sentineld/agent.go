@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/sentineld/sentineld/internal/alert"
+	"github.com/sentineld/sentineld/internal/cli"
+	"github.com/sentineld/sentineld/internal/detect"
+	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/health"
+	"github.com/sentineld/sentineld/internal/pipeline"
+	"github.com/sentineld/sentineld/internal/rule"
+	"github.com/sentineld/sentineld/internal/store"
+)
+
+// itemsQueued is how many pieces of the stream may wait for the store, each of
+// some 64 KiB; what is behind them waits in procmond.
+const itemsQueued = 16
+
+// agentOptions are what `sentineld run` runs with.
+type agentOptions struct {
+	DataDir    string
+	Link       linkOptions
+	Rules      []rule.Rule
+	Deadline   time.Duration // of one rule's evaluation
+	BatchRows  int
+	BatchDelay time.Duration
+	Fold       time.Duration
+	Sinks      []alert.Sink
+	Live       io.Writer // nil = do not print events
+	Log        *slog.Logger
+}
+
+// agent is the running pipeline and what is asked about it.
+type agent struct {
+	o         agentOptions
+	started   time.Time
+	db        *store.DB
+	link      *link
+	pipeline  *pipeline.Pipeline
+	detection *detection
+	live      *livePrinter // nil = none
+}
+
+// runAgent runs the stages, which are started last to first and stopped first to
+// last: the link to procmond ends when drain does, its channel closes, and what
+// is in the pipeline is stored, then evaluated, then delivered. abort ends
+// everything at once; what was acknowledged to procmond is stored even then.
+func runAgent(drain, abort context.Context, o agentOptions) (err error) {
+	// 1: the data directory is ours alone.
+	lock, err := lockDir(o.DataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
+
+	// 2: the store.
+	a := &agent{o: o, started: time.Now()}
+	if a.db, err = store.Open(drain, store.Options{Dir: o.DataDir, Log: o.Log, BootTime: bootTime}); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.db.Close()) }()
+
+	// 3: the rules.
+	engine, err := detect.New(drain, detect.Options{
+		Rules: o.Rules, Deadline: o.Deadline, Log: o.Log,
+		Open: func(ctx context.Context) (detect.Session, error) { return openDetectSession(ctx, o.DataDir) },
+	})
+	if err != nil {
+		return err
+	}
+	a.detection, err = newDetection(drain, &detection{db: a.db, evaluator: engine, sinks: o.Sinks, fold: o.Fold, log: o.Log})
+	if err != nil {
+		return errors.Join(err, engine.Close())
+	}
+	stored, detected := make(chan struct{}), make(chan error, 1)
+	go func() { detected <- a.detection.run(abort, stored) }()
+	defer func() {
+		close(stored)
+		err = errors.Join(err, <-detected)
+	}()
+	if o.Live != nil {
+		if a.live, err = startLive(abort, o.DataDir, o.Live, o.Log); err != nil {
+			return err
+		}
+		defer a.live.stop()
+	}
+
+	// 4: the pipeline and the link that feeds it.
+	users := &pipeline.Users{}
+	a.pipeline = pipeline.New(sink{a}, pipeline.Options{
+		BatchRows: o.BatchRows, BatchDelay: o.BatchDelay, User: users.Lookup, Log: o.Log,
+		Fatal: func(err error) bool { return errors.Is(err, store.ErrFatal) },
+	})
+	items := make(chan pipeline.Item, itemsQueued)
+	a.link = newLink(o.Link, items)
+	if err := a.begin(drain); err != nil {
+		return err
+	}
+
+	// 5: people may ask.
+	stopControl, err := serveControl(o.DataDir, a.status, o.Log)
+	if err != nil {
+		o.Log.Warn("`sentineld status` will not see this agent", "err", err)
+	} else {
+		defer stopControl()
+	}
+
+	drain, cancel := context.WithCancel(drain)
+	defer cancel()
+	piped := make(chan error, 1)
+	go func() {
+		piped <- a.pipeline.Run(abort, items)
+		cancel() // without a pipeline there is nothing to read for
+		for range items {
+		}
+	}()
+	a.link.run(drain, abort)
+	if err := <-piped; err != nil {
+		return fmt.Errorf("store events: %w", err)
+	}
+	return a.db.EndRun(abort, time.Now().UnixNano())
+}
+
+// begin connects to procmond where the last run left the stream, and records
+// that a new run began.
+func (a *agent) begin(ctx context.Context) error {
+	session, seq, err := a.db.Position(ctx)
+	if err != nil {
+		return err
+	}
+	a.link.resume(session, seq, 0, "")
+	if err := a.link.open(ctx); err != nil {
+		return err
+	}
+	previous, err := a.db.BeginRun(ctx, a.link.client.Boot, a.started.UnixNano())
+	if err != nil {
+		a.link.hangUp()
+		return err
+	}
+	if previous.LastEvent == 0 {
+		return nil
+	}
+	cause := "sentineld did not run"
+	if previous.Ended == 0 {
+		cause = "sentineld was killed or crashed, and did not run"
+	}
+	a.link.resume(session, seq, max(previous.LastEvent, previous.Ended), cause)
+	return nil
+}
+
+// sink is the store as the pipeline sees it. What was stored wakes the rules and
+// the live output.
+type sink struct{ a *agent }
+
+func (s sink) Append(ctx context.Context, batch []event.Event, session string, seq uint64) error {
+	var added store.Appended
+	var err error
+	if session == "" { // the agent's own
+		added, err = s.a.db.Append(ctx, batch)
+	} else {
+		added, err = s.a.db.AppendFrom(ctx, batch, session, seq)
+	}
+	s.a.stored(added)
+	return err
+}
+
+func (s sink) Reconcile(ctx context.Context, live []event.Event, now int64) error {
+	added, err := s.a.db.Reconcile(ctx, live, now)
+	s.a.stored(added)
+	return err
+}
+
+func (a *agent) stored(added store.Appended) {
+	a.detection.stored(added)
+	if a.live != nil && added.Rows > 0 {
+		a.live.wake()
+	}
+}
+
+// askProcmond is how long the status waits for procmond's part.
+const askProcmond = 300 * time.Millisecond
+
+// status says how the agent is.
+func (a *agent) status() health.Agent {
+	h := health.Agent{
+		State: health.Healthy, Version: cli.ThisBuild().Version, PID: os.Getpid(), Started: a.started.UnixNano(),
+		DataDir: a.o.DataDir, Collector: a.link.ask(askProcmond), Restarts: a.link.restarts.Load(),
+	}
+	worse := func(s health.State, format string, args ...any) {
+		h.State = h.State.Worse(s)
+		h.Reasons = append(h.Reasons, fmt.Sprintf(format, args...))
+	}
+	if why := a.link.down.Load(); why != nil {
+		worse(health.Degraded, "no events come in: %s", *why)
+	}
+	if c := h.Collector; c != nil {
+		for _, r := range c.Refused {
+			worse(health.Degraded, "source %s is not used: %s", r.Source, r.Reason)
+		}
+		for kind, n := range c.Lost {
+			worse(health.Degraded, "%d %s events were lost (see the gaps view)", n, kind)
+		}
+	}
+	p, failure := a.pipeline.Status()
+	h.Pipeline = &p
+	if failure != "" {
+		worse(health.Failed, "the store takes no events: %s", failure)
+	}
+	rules, failure := a.detection.status()
+	if failure != "" {
+		worse(health.Degraded, "rules are not evaluated: %s", failure)
+	}
+	for _, r := range rules {
+		h.Rules = append(h.Rules, health.Rule{
+			ID: r.ID, State: string(r.State), Error: r.Err, Matches: r.Matches, Evaluations: r.Evaluations, BusyNS: int64(r.Busy),
+		})
+		if r.State == detect.StateError || r.State == detect.StateDisabled && r.Strikes > 0 {
+			worse(health.Degraded, "rule %s: %s", r.ID, r.Err)
+		}
+	}
+	s := a.db.Stats()
+	h.Store.Bytes, h.Store.Alive = s.Bytes+s.WALBytes, int64(s.Live)
+	return h
+}
+
+// detectSession is a store.Session as package detect wants it.
+type detectSession struct{ *store.Session }
+
+func openDetectSession(ctx context.Context, dir string) (detect.Session, error) {
+	s, err := store.OpenSession(ctx, dir, store.SessionOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return detectSession{s}, nil
+}
+
+func (s detectSession) Prepare(sql string) (*sqlite.Stmt, [][2]string, error) {
+	stmt, reads, err := s.Session.Prepare(sql)
+	pairs := make([][2]string, len(reads))
+	for i, r := range reads {
+		pairs[i] = [2]string{r.Table, r.Column}
+	}
+	return stmt, pairs, err
+}

@@ -1,0 +1,487 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sentineld/sentineld/internal/testenv"
+)
+
+// programs is where both programs are built, once for all tests.
+var programs = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "sentineld-test-")
+	if err != nil {
+		return "", err
+	}
+	// procmond is looked for beside sentineld, as they are installed.
+	out, err := exec.Command("go", "build", "-o", dir, "../procmond", ".").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return dir, nil
+})
+
+// lab is a data directory and the agent that runs on it.
+type lab struct {
+	*testing.T
+	bin, dir string
+	cmd      *exec.Cmd
+	out      *syncBuffer // stdout and stderr
+}
+
+// syncBuffer is what a running program has written so far.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	testenv.NeedBPF(t)
+	bin, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &lab{T: t, bin: bin, dir: filepath.Join(t.TempDir(), "data")}
+}
+
+// run starts the agent and waits until it collects.
+func (l *lab) run(args ...string) {
+	l.Helper()
+	l.start(args...)
+	l.wait("the agent to collect", func() bool {
+		_, n := l.query("SELECT 1 FROM processes LIMIT 1")
+		return n == 1
+	})
+}
+
+func (l *lab) start(args ...string) {
+	l.Helper()
+	args = append([]string{"run", "--data-dir", l.dir}, args...)
+	if !slices.Contains(args, "--socket") {
+		args = append(args, "--socket", filepath.Join(filepath.Dir(l.dir), "none.sock"))
+	}
+	l.out = &syncBuffer{}
+	l.cmd = exec.Command(filepath.Join(l.bin, "sentineld"), args...)
+	l.cmd.Stdout, l.cmd.Stderr = l.out, l.out
+	if err := l.cmd.Start(); err != nil {
+		l.Fatal(err)
+	}
+	cmd := l.cmd
+	l.Cleanup(func() {
+		if cmd.ProcessState == nil {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	})
+}
+
+// stop ends the agent in order.
+func (l *lab) stop() {
+	l.Helper()
+	if err := l.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		l.Fatal(err)
+	}
+	if err := l.cmd.Wait(); err != nil {
+		l.Fatalf("agent: %v\n%s", err, l.out)
+	}
+}
+
+// kill ends the agent with SIGKILL.
+func (l *lab) kill() {
+	l.Helper()
+	if err := l.cmd.Process.Kill(); err != nil {
+		l.Fatal(err)
+	}
+	_ = l.cmd.Wait()
+}
+
+// wait polls until ok, which is what a user at a prompt would do.
+func (l *lab) wait(what string, ok func() bool) {
+	l.Helper()
+	for deadline := time.Now().Add(15 * time.Second); !ok(); {
+		if time.Now().After(deadline) {
+			l.Fatalf("waited 15 s for %s\n%s", what, l.out)
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
+// query runs `sentineld query` and returns its rows; none when it fails, as
+// before there is a store.
+func (l *lab) query(sql string) (rows []map[string]any, n int) {
+	l.Helper()
+	cmd := exec.Command(filepath.Join(l.bin, "sentineld"), "query", "--data-dir", l.dir, "-o", "json", sql)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if code := cmd.ProcessState.ExitCode(); err != nil && code != 3 {
+		if code == 2 {
+			l.Fatalf("query: %s", stderr.String())
+		}
+		return nil, 0
+	}
+	for line := range strings.Lines(string(out)) {
+		var row map[string]any
+		if err := json.Unmarshal([]byte(line), &row); err != nil {
+			l.Fatalf("query printed %q: %v", line, err)
+		}
+		rows = append(rows, row)
+	}
+	return rows, len(rows)
+}
+
+// number is the one number that a query gives.
+func (l *lab) number(sql string) int {
+	l.Helper()
+	rows, n := l.query(sql)
+	if n != 1 || len(rows[0]) != 1 {
+		l.Fatalf("%s: %d rows", sql, n)
+	}
+	for _, v := range rows[0] {
+		f, ok := v.(float64)
+		if !ok {
+			l.Fatalf("%s: %v", sql, v)
+		}
+		return int(f)
+	}
+	panic("not reached")
+}
+
+func (l *lab) want(sql string, want int) {
+	l.Helper()
+	if got := l.number(sql); got != want {
+		l.Errorf("%s: %d, want %d", sql, got, want)
+	}
+}
+
+// procmond is the pid of the agent's procmond.
+func (l *lab) procmond() int {
+	l.Helper()
+	var pid int
+	l.wait("procmond", func() bool {
+		lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", l.cmd.Process.Pid))
+		for _, f := range lists {
+			data, _ := os.ReadFile(f)
+			for _, s := range strings.Fields(string(data)) {
+				if comm, _ := os.ReadFile("/proc/" + s + "/comm"); string(comm) == "procmond\n" {
+					pid, _ = strconv.Atoi(s)
+				}
+			}
+		}
+		return pid != 0
+	})
+	return pid
+}
+
+// mark executes a program whose arguments no other has.
+func (l *lab) mark(marker string) {
+	l.Helper()
+	if err := exec.Command("/bin/true", marker).Run(); err != nil {
+		l.Fatal(err)
+	}
+}
+
+func (l *lab) waitMark(marker string) {
+	l.Helper()
+	l.wait(marker+" to be stored", func() bool {
+		_, n := l.query("SELECT 1 FROM execs WHERE cmdline = '/bin/true " + marker + "'")
+		return n == 1
+	})
+}
+
+// TestStorm wants every one of 30,000 execs by two workers, as fast as they go,
+// with its arguments, its fork and its exit in the right process.
+func TestStorm(t *testing.T) {
+	const each = 15_000
+	l := newLab(t)
+	l.run("--alert-output", "none")
+	tiny := testenv.TinyProgram(t, t.TempDir())
+	pids := make([][]int, 2)
+	var wg sync.WaitGroup
+	for w := range pids {
+		wg.Go(func() {
+			for i := range each {
+				pid, err := syscall.ForkExec(tiny, []string{"tiny", fmt.Sprintf("w%d-%d", w, i), "", "a b"}, &syscall.ProcAttr{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var status syscall.WaitStatus
+				if _, err := syscall.Wait4(pid, &status, 0, nil); err != nil {
+					t.Error(err)
+					return
+				}
+				pids[w] = append(pids[w], pid)
+			}
+		})
+	}
+	wg.Wait()
+	l.stop()
+	l.want("SELECT count(*) AS n FROM gaps", 0)
+	const ours = `SELECT process, pid, args FROM execs WHERE cmdline GLOB 'tiny w[01]-*'`
+	l.want("SELECT count(*) AS n FROM ("+ours+")", 2*each)
+	l.want("SELECT count(DISTINCT process) AS n FROM ("+ours+")", 2*each)
+	l.want("SELECT count(*) AS n FROM forks WHERE process IN (SELECT process FROM ("+ours+")) AND ppid = "+strconv.Itoa(os.Getpid()), 2*each)
+	l.want("SELECT count(*) AS n FROM exits WHERE process IN (SELECT process FROM ("+ours+")) AND code = 0 AND signal = 0 AND NOT presumed", 2*each)
+	rows, _ := l.query(ours)
+	got := map[string]int{}
+	for _, r := range rows {
+		args, err := json.Marshal(r["args"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[string(args)] = int(r["pid"].(float64))
+	}
+	for w := range pids {
+		for i, pid := range pids[w] {
+			if args := fmt.Sprintf(`["tiny","w%d-%d","","a b"]`, w, i); got[args] != pid {
+				t.Fatalf("%s: pid %d, want %d", args, got[args], pid)
+			}
+		}
+	}
+}
+
+// TestProcmondKilled wants the agent to notice, to start another and to say what
+// it may have missed.
+func TestProcmondKilled(t *testing.T) {
+	l := newLab(t)
+	l.run()
+	l.mark("before-the-kill")
+	l.waitMark("before-the-kill")
+	old := l.procmond()
+	if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	l.wait("another procmond", func() bool { return l.procmond() != old })
+	if took := time.Since(begin); took > 2*time.Second {
+		t.Errorf("it took %v to start another procmond", took)
+	}
+	l.wait("the gap", func() bool {
+		_, n := l.query("SELECT 1 FROM gaps WHERE cause LIKE 'procmond ended: signal: killed%' AND lost IS NULL AND until > ts")
+		return n == 1
+	})
+	l.mark("after-the-kill")
+	l.waitMark("after-the-kill")
+	l.stop()
+	l.want("SELECT count(*) AS n FROM gaps", 1)
+	// The processes that lived through it are still the same.
+	l.want(fmt.Sprintf("SELECT count(*) AS n FROM processes WHERE pid = %d AND ended IS NULL", os.Getpid()), 1)
+	l.want("SELECT count(*) AS n FROM (SELECT pid FROM processes WHERE ended IS NULL GROUP BY pid HAVING count(*) > 1)", 0)
+}
+
+// TestAgentKilled wants a store that opens, a procmond that ends, and a next run
+// that says what it did not see.
+func TestAgentKilled(t *testing.T) {
+	l := newLab(t)
+	l.run()
+	sleeper, ends := exec.Command("/bin/sleep", "1000"), exec.Command("/bin/sleep", "1000")
+	for _, c := range []*exec.Cmd{sleeper, ends} {
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Process.Kill(); _ = c.Wait() }()
+	}
+	l.mark("before-the-crash")
+	l.waitMark("before-the-crash")
+	procmond := l.procmond()
+	l.kill()
+	l.wait("procmond to end", func() bool { return syscall.Kill(procmond, 0) != nil })
+	_ = ends.Process.Kill()
+	_ = ends.Wait()
+	l.mark("while-it-was-down")
+	_, n := l.query("SELECT 1 FROM execs WHERE cmdline = '/bin/true before-the-crash'")
+	if n != 1 {
+		t.Errorf("the store of a killed agent has %d rows of what was stored", n)
+	}
+	l.run()
+	l.wait("the gap", func() bool {
+		_, n := l.query("SELECT 1 FROM gaps WHERE cause = 'sentineld was killed or crashed, and did not run' AND lost IS NULL")
+		return n == 1
+	})
+	l.wait("the reconciliation", func() bool {
+		_, n := l.query(fmt.Sprintf("SELECT 1 FROM exits WHERE pid = %d AND presumed AND code IS NULL", ends.Process.Pid))
+		return n == 1
+	})
+	l.stop()
+	l.want("SELECT count(*) AS n FROM execs WHERE cmdline = '/bin/true while-it-was-down'", 0)
+	l.want(fmt.Sprintf("SELECT count(*) AS n FROM processes WHERE pid = %d AND ended IS NULL", sleeper.Process.Pid), 1)
+	l.want(fmt.Sprintf("SELECT count(*) AS n FROM execs WHERE pid = %d AND name = 'sleep'", sleeper.Process.Pid), 1)
+}
+
+// TestDrain wants the first signal to lose nothing that happened before it.
+func TestDrain(t *testing.T) {
+	l := newLab(t)
+	l.run()
+	for i := range 50 {
+		l.mark("drain-" + strconv.Itoa(i))
+	}
+	l.stop()
+	l.want("SELECT count(*) AS n FROM execs WHERE cmdline LIKE '/bin/true drain-%'", 50)
+	l.want("SELECT count(*) AS n FROM exits WHERE process IN (SELECT process FROM execs WHERE cmdline LIKE '/bin/true drain-%')", 50)
+}
+
+// TestSeparateProcmond wants an agent that is killed and comes back to go on in
+// the stream of a procmond that ran on, without a gap and without a loss.
+func TestSeparateProcmond(t *testing.T) {
+	l := newLab(t)
+	socket := filepath.Join(t.TempDir(), "p.sock")
+	var log syncBuffer
+	procmond := exec.Command(filepath.Join(l.bin, "procmond"), "run", "--socket", socket)
+	procmond.Stderr = &log
+	if err := procmond.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = procmond.Process.Kill(); _ = procmond.Wait() }()
+	l.wait("procmond to collect", func() bool { return strings.Contains(log.String(), "collecting") })
+	l.run("--socket", socket)
+	l.mark("first")
+	l.waitMark("first")
+	l.kill()
+	l.mark("alone")
+	l.run("--socket", socket)
+	l.mark("second")
+	l.waitMark("second")
+	l.stop()
+	l.want("SELECT count(*) AS n FROM gaps", 0)
+	l.want("SELECT count(*) AS n FROM execs WHERE cmdline IN ('/bin/true first', '/bin/true alone', '/bin/true second')", 3)
+	l.mark("again-alone")
+	l.run("--socket", socket)
+	l.waitMark("again-alone")
+	l.stop()
+	l.want("SELECT count(*) AS n FROM gaps", 0)
+}
+
+func TestSecondAgentIsRefused(t *testing.T) {
+	l := newLab(t)
+	l.run()
+	out, err := exec.Command(filepath.Join(l.bin, "sentineld"), "run", "--data-dir", l.dir).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), fmt.Sprintf("is in use by another sentineld, pid %d", l.cmd.Process.Pid)) {
+		t.Errorf("%v: %s", err, out)
+	}
+	l.mark("still-recording")
+	l.waitMark("still-recording")
+	l.stop()
+}
+
+// TestShippedRuleFires wants an alert with process, parent and ancestors within
+// a second of a real command.
+func TestShippedRuleFires(t *testing.T) {
+	l := newLab(t)
+	l.run("--alert-output", "json", "--alert-file", filepath.Join(t.TempDir(), "alerts.ndjson"))
+	begin := time.Now()
+	cmd := exec.Command("/bin/bash", "-c", "exec -a '[kworker/u8:3]' /bin/sleep 0.01")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	l.wait("the alert", func() bool { return strings.Contains(l.out.String(), `"rule_id":"kernel-thread-masquerade"`) })
+	t.Logf("from before the exec to the alert: %v", time.Since(begin))
+	out, err := exec.Command(filepath.Join(l.bin, "sentineld"), "alerts", "list", "--data-dir", l.dir, "-o", "json").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var alert struct {
+		RuleID   string `json:"rule_id"`
+		Severity string
+		Evidence struct {
+			Process, Parent struct {
+				PID     int
+				Cmdline string
+			}
+			Ancestors []string
+		}
+	}
+	found := false
+	for line := range strings.Lines(string(out)) {
+		if err := json.Unmarshal([]byte(line), &alert); err != nil {
+			t.Fatal(err)
+		}
+		if found = alert.RuleID == "kernel-thread-masquerade"; found {
+			break
+		}
+	}
+	e := alert.Evidence
+	if !found || alert.Severity != "high" || e.Process.PID != cmd.Process.Pid || e.Process.Cmdline != "[kworker/u8:3] 0.01" ||
+		e.Parent.PID != os.Getpid() || len(e.Ancestors) == 0 || !strings.HasSuffix(e.Ancestors[0], ".test") {
+		t.Errorf("alerts list:\n%s", out)
+	}
+	l.stop()
+}
+
+// TestWithoutPrivileges wants polling, and one line that says what is missing.
+func TestWithoutPrivileges(t *testing.T) {
+	l := newLab(t)
+	// The programs and the data directory must be reachable for nobody.
+	dir, err := os.MkdirTemp("", "sentineld-nobody-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	for _, p := range []string{"procmond", "sentineld"} {
+		data, err := os.ReadFile(filepath.Join(l.bin, p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, p), data, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(dir, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l.dir, l.out = filepath.Join(dir, "data"), &syncBuffer{}
+	l.cmd = exec.Command(filepath.Join(dir, "sentineld"), "run", "--data-dir", l.dir, "--poll-interval", "50ms", "--socket", filepath.Join(dir, "none"))
+	l.cmd.Stdout, l.cmd.Stderr = l.out, l.out
+	l.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if err := l.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.cmd.Process.Kill() }()
+	l.wait("the first look", func() bool { _, n := l.query("SELECT 1 FROM processes LIMIT 1"); return n == 1 })
+	sleeper := exec.Command("/bin/sleep", "1000")
+	if err := sleeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	l.wait("the sleeper", func() bool {
+		_, n := l.query(fmt.Sprintf("SELECT 1 FROM execs WHERE pid = %d AND source = 'poll' AND cmdline = '/bin/sleep 1000'", sleeper.Process.Pid))
+		return n == 1
+	})
+	_ = sleeper.Process.Kill()
+	_ = sleeper.Wait()
+	l.wait("its end", func() bool {
+		_, n := l.query(fmt.Sprintf("SELECT 1 FROM exits WHERE pid = %d AND presumed AND code IS NULL", sleeper.Process.Pid))
+		return n == 1
+	})
+	l.stop()
+	if n := strings.Count(l.out.String(), "needs CAP_BPF and CAP_PERFMON: run with sudo, or use --source=poll"); n != 1 {
+		t.Errorf("%d lines say what is missing:\n%s", n, l.out)
+	}
+	l.want("SELECT count(*) AS n FROM forks", 0)
+}

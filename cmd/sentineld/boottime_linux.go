@@ -1,0 +1,13 @@
+package main
+
+import "golang.org/x/sys/unix"
+
+// bootTime is when the machine was booted, Unix ns: the wall clock less the
+// boot clock, both as they are now.
+func bootTime() int64 {
+	var boot, wall unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil || unix.ClockGettime(unix.CLOCK_REALTIME, &wall) != nil {
+		return 0
+	}
+	return wall.Nano() - boot.Nano()
+}

@@ -1,0 +1,13 @@
+package main
+
+import "syscall"
+
+// childAttr puts procmond into a process group of its own, so that a Ctrl-C in
+// the console reaches us alone.
+func childAttr() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
+}
+
+// terminate ends the connection, at whose end the child drains and ends:
+// Windows has no signal for it.
+func (c *child) terminate() { _ = c.Close() }

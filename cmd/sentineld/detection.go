@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/sentineld/sentineld/internal/alert"
+	"github.com/sentineld/sentineld/internal/detect"
+	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/store"
+)
+
+// cursorName is under which the store keeps how far rules have been evaluated.
+const cursorName = "detect"
+
+// detection evaluates the rules over what was stored, stores the alerts and
+// hands them to the sinks.
+type detection struct {
+	db        *store.DB
+	evaluator detect.Evaluator
+	sinks     []alert.Sink
+	fold      time.Duration
+	log       *slog.Logger
+
+	wake chan struct{} // capacity 1: there is something new
+
+	mu      sync.Mutex
+	pending detect.Range // stored and not yet evaluated; ToSeq 0 = nothing
+	failure string       // why the last evaluation failed
+
+	// Owned by run.
+	cursor int64     // evaluated up to here, but for what was put off
+	again  time.Time // when to look at what was put off; zero = nothing was
+}
+
+// newDetection continues where the store says that the last run was.
+func newDetection(ctx context.Context, d *detection) (*detection, error) {
+	cursor, err := d.db.Cursor(ctx, cursorName)
+	if err != nil {
+		return nil, err
+	}
+	d.cursor = cursor
+	d.wake = make(chan struct{}, 1)
+	if last := d.db.LastSeq(); last > cursor {
+		d.stored(store.Appended{Rows: 1, FirstSeq: cursor + 1, LastSeq: last})
+	}
+	return d, nil
+}
+
+// retryDelay is how long a failed evaluation waits.
+const retryDelay = time.Second
+
+// stored tells that rows were added. It never blocks.
+func (d *detection) stored(a store.Appended) {
+	if a.Rows == 0 {
+		return
+	}
+	d.mu.Lock()
+	if d.pending.ToSeq == 0 {
+		d.pending = detect.Range{ToSeq: a.LastSeq, FromTS: a.FirstTS}
+	} else {
+		d.pending.ToSeq = max(d.pending.ToSeq, a.LastSeq)
+		d.pending.FromTS = min(d.pending.FromTS, a.FirstTS)
+	}
+	d.mu.Unlock()
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run evaluates until stop is closed and everything stored has been evaluated,
+// or ctx ends.
+func (d *detection) run(ctx context.Context, stop <-chan struct{}) error {
+	for {
+		var later <-chan time.Time
+		if !d.again.IsZero() {
+			later = time.After(time.Until(d.again))
+		}
+		select {
+		case <-d.wake:
+			d.evaluate(ctx, false)
+		case <-later:
+			d.evaluate(ctx, false)
+		case <-stop:
+			d.evaluate(ctx, true)
+			return d.evaluator.Close()
+		case <-ctx.Done():
+			return d.evaluator.Close()
+		}
+	}
+}
+
+// evaluate evaluates what is pending or was put off. What fails stays pending
+// for the next time.
+func (d *detection) evaluate(ctx context.Context, final bool) {
+	d.mu.Lock()
+	r := d.pending
+	d.pending = detect.Range{}
+	d.mu.Unlock()
+	if r.ToSeq <= d.cursor && d.again.IsZero() {
+		return
+	}
+	r.FromSeq, r.ToSeq, r.Final = d.cursor, max(r.ToSeq, d.cursor), final
+	err := d.raise(ctx, r)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil {
+		d.failure, d.cursor = "", r.ToSeq
+		return
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	d.log.Error("evaluate rules", "err", err)
+	d.failure = err.Error()
+	d.again = time.Now().Add(retryDelay)
+	if d.pending.ToSeq == 0 {
+		d.pending = r
+	} else {
+		d.pending.FromTS = min(d.pending.FromTS, r.FromTS)
+	}
+}
+
+func (d *detection) raise(ctx context.Context, r detect.Range) error {
+	res, err := d.evaluator.Evaluate(ctx, r)
+	if err != nil {
+		return err
+	}
+	if res.Cut > 0 || res.Unreadable > 0 {
+		d.log.Warn("some matches have no alert", "over_limit", res.Cut, "too_long", res.Unreadable)
+	}
+	d.again = res.Again
+	durable := r.ToSeq // what a later run need not evaluate again
+	if res.PutOff >= 0 {
+		durable = res.PutOff
+	}
+	if len(res.Alerts) == 0 {
+		d.db.SetCursor(cursorName, durable)
+		return nil
+	}
+	raised, err := d.db.RecordAlerts(ctx, durable, res.Alerts, d.fold)
+	if err != nil {
+		return fmt.Errorf("store alerts: %w", err)
+	}
+	for i := range raised {
+		d.deliver(ctx, &raised[i])
+	}
+	return nil
+}
+
+func (d *detection) deliver(ctx context.Context, a *event.Alert) {
+	for _, s := range d.sinks {
+		if err := s.Deliver(ctx, a); err != nil {
+			// The alert itself is in the store: `alerts list` shows it.
+			d.log.Error("deliver alert", "sink", s.Name(), "alert", a.ID, "err", err)
+		}
+	}
+}
+
+// status returns why the last evaluation failed, "" when it did not.
+func (d *detection) status() (rules []detect.RuleStatus, failure string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.evaluator.Status(), d.failure
+}

@@ -1,0 +1,373 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/health"
+	"github.com/sentineld/sentineld/internal/pipeline"
+	"github.com/sentineld/sentineld/internal/wire"
+)
+
+// linkOptions say where procmond is, or how to start it.
+type linkOptions struct {
+	Socket  string   // of a running procmond; tried first
+	Program string   // "" = beside this program, else in PATH
+	Args    []string // of `procmond run --stdio`
+	Stderr  io.Writer
+	Log     *slog.Logger
+}
+
+// link keeps a connection to procmond, starting it when none runs, and turns
+// what it says into pipeline items. When the connection is lost it comes back,
+// and tells as a gap what may have been missed.
+type link struct {
+	o     linkOptions
+	items chan<- pipeline.Item
+
+	// Owned by open and run, which do not overlap.
+	client  *wire.Client
+	child   *child // nil when procmond was running already
+	session string // place in the stream up to which everything was handed on
+	seq     uint64 //
+	seen    int64  // time of the newest event handed on, Unix ns; 0 = none ever
+	live    []event.Event
+	inSync  bool
+	outage  string // why events may be missing until the connection is back, "" = none are
+
+	restarts atomic.Uint64
+	down     atomic.Pointer[string] // why there is no connection at the moment
+
+	mu      sync.Mutex
+	current *wire.Client           // for ask
+	latest  *health.Collector      // what it said last
+	answers chan *health.Collector // capacity 1
+}
+
+func newLink(o linkOptions, items chan<- pipeline.Item) *link {
+	return &link{o: o, items: items, answers: make(chan *health.Collector, 1)}
+}
+
+// resume tells where the stream was left by an earlier run, before open. seen is
+// the time up to which that run has seen what happened; outage is the cause of
+// the gap from there, if there turns out to be one.
+func (l *link) resume(session string, seq uint64, seen int64, outage string) {
+	l.session, l.seq, l.seen, l.outage = session, seq, seen, outage
+}
+
+// open connects: to a procmond that serves, else to one that it starts.
+func (l *link) open(ctx context.Context) error {
+	conn, child, err := l.connect(ctx)
+	if err != nil {
+		return err
+	}
+	client, err := wire.Dial(conn, wire.Hello{Session: l.session, Seq: l.seq})
+	if err != nil {
+		if child != nil {
+			err = fmt.Errorf("%w (%s: %s)", err, child.path, child.end())
+		}
+		return err
+	}
+	l.client, l.child = client, child
+	l.mu.Lock()
+	l.current = client
+	var status health.Collector
+	if json.Unmarshal(client.Welcome.Status, &status) == nil {
+		l.latest = &status
+	}
+	l.mu.Unlock()
+	return nil
+}
+
+func (l *link) connect(ctx context.Context) (io.ReadWriteCloser, *child, error) {
+	if l.o.Socket != "" {
+		if conn, err := (&net.Dialer{}).DialContext(ctx, "unix", l.o.Socket); err == nil {
+			l.o.Log.Info("using the procmond that runs", "socket", l.o.Socket)
+			return conn, nil, nil
+		} else if errors.Is(err, os.ErrPermission) {
+			l.o.Log.Warn("a procmond runs, but its socket may not be used", "err", err)
+		}
+	}
+	c, err := startChild(l.o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, c, nil
+}
+
+// run hands on what the open connection gives, and opens it again when it is
+// lost, until drain ends; procmond then gets the time to hand over what it has.
+// It closes the channel of items. abort ends it at once.
+func (l *link) run(drain, abort context.Context) {
+	defer close(l.items)
+	for {
+		err := l.serve(drain, abort)
+		if drain.Err() != nil || abort.Err() != nil {
+			return
+		}
+		why := "procmond hung up"
+		if err != nil {
+			why = err.Error()
+		}
+		if l.child != nil {
+			why = "procmond ended: " + l.child.end()
+		}
+		l.o.Log.Error("lost procmond", "reason", why)
+		l.outage = why
+		l.down.Store(&why)
+		if !l.reopen(drain) {
+			return
+		}
+		l.down.Store(nil)
+		l.restarts.Add(1)
+	}
+}
+
+// reopen opens the connection again, with growing pauses. False: drain ended.
+func (l *link) reopen(drain context.Context) bool {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = 100*time.Millisecond, 10*time.Second
+	for {
+		err := l.open(drain)
+		if err == nil {
+			return true
+		}
+		wait := pause.NextBackOff()
+		l.o.Log.Error("reach procmond", "err", err, "again_in", wait.Round(time.Millisecond))
+		select {
+		case <-time.After(wait):
+		case <-drain.Done():
+			return false
+		}
+	}
+}
+
+// serve reads one connection to its end.
+func (l *link) serve(drain, abort context.Context) error {
+	defer l.hangUp()
+	stopDrain := context.AfterFunc(drain, func() {
+		if l.child != nil {
+			l.child.terminate() // it hands over what it has, and hangs up
+		} else {
+			l.client.Close() // what we do not read stays with it
+		}
+	})
+	defer stopDrain()
+	stopAbort := context.AfterFunc(abort, func() { l.client.Close() })
+	defer stopAbort()
+
+	if err := l.tellOutage(abort); err != nil {
+		return err
+	}
+	l.session, l.live, l.inSync = l.client.Welcome.Session, nil, false
+	for {
+		m, err := l.client.Next()
+		if err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := l.take(abort, m); err != nil {
+			return err
+		}
+	}
+}
+
+// tellOutage hands on a gap if the stream does not go on where it was left.
+func (l *link) tellOutage(ctx context.Context) error {
+	w := l.client.Welcome
+	if w.Session == l.session && w.Resumed {
+		l.outage = ""
+		return nil
+	}
+	if l.seen == 0 { // nothing was ever recorded: there is nothing to be missing from
+		l.seq = 0
+		return nil
+	}
+	cause := l.outage
+	if cause == "" {
+		cause = "procmond no longer had the events"
+	}
+	l.seq, l.outage = 0, ""
+	now := time.Now().UnixNano()
+	return l.send(ctx, pipeline.Item{Events: []event.Event{{
+		Kind: event.KindGap, Source: event.SourceAgent, Known: event.KnownTime, Time: min(l.seen, now),
+		Gap: &event.Gap{Until: now, Cause: cause},
+	}}})
+}
+
+func (l *link) take(ctx context.Context, m wire.Message) error {
+	item := pipeline.Item{Session: l.session, Seq: m.Seq, Ack: func() {}}
+	client, seq := l.client, m.Seq
+	item.Ack = func() { _ = client.Ack(seq) } // a broken connection shows in Next
+	switch m.Type {
+	case wire.TypeBatch:
+		l.live, l.inSync = nil, false
+		item.Events = m.Events
+		if n := len(m.Events); n > 0 {
+			l.seen = max(l.seen, m.Events[n-1].Time)
+		}
+	case wire.TypeSync:
+		l.live, l.inSync = append(l.live, m.Events...), true
+		return nil // acknowledged with its end
+	case wire.TypeSyncEnd:
+		if !l.inSync {
+			return nil
+		}
+		item.Live, item.Now = l.live, time.Now().UnixNano()
+		if n := len(l.live); n > 0 {
+			item.Now = l.live[n-1].Time
+		}
+		l.live, l.inSync = nil, false
+	case wire.TypeStatus:
+		var status health.Collector
+		if err := json.Unmarshal(m.Status, &status); err != nil {
+			return fmt.Errorf("read procmond's status: %w", err)
+		}
+		l.mu.Lock()
+		l.latest = &status
+		l.mu.Unlock()
+		select {
+		case l.answers <- &status:
+		default:
+		}
+		return nil
+	default:
+		return nil
+	}
+	l.seq = m.Seq
+	return l.send(ctx, item)
+}
+
+func (l *link) send(ctx context.Context, item pipeline.Item) error {
+	select {
+	case l.items <- item:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l *link) hangUp() {
+	l.mu.Lock()
+	l.current = nil
+	l.mu.Unlock()
+	l.client.Close()
+	if l.child != nil {
+		l.child.end()
+	}
+}
+
+// ask gets procmond's status as it is now, or the last known one when it does
+// not answer in time. Safe for concurrent use with everything but itself.
+func (l *link) ask(timeout time.Duration) *health.Collector {
+	l.mu.Lock()
+	client, latest := l.current, l.latest
+	l.mu.Unlock()
+	if client == nil {
+		return latest
+	}
+	select {
+	case <-l.answers: // a late one
+	default:
+	}
+	if client.Ask() != nil {
+		return latest
+	}
+	select {
+	case now := <-l.answers:
+		return now
+	case <-time.After(timeout):
+		return latest
+	}
+}
+
+// child is a procmond that we started, with its standard streams as the
+// connection.
+type child struct {
+	io.Reader
+	io.WriteCloser
+	path string
+	cmd  *exec.Cmd
+
+	waited sync.Once
+	result string
+}
+
+// childEnd is how long a child may take to end after its connection did.
+const childEnd = 2 * time.Second
+
+func startChild(o linkOptions) (*child, error) {
+	path, err := findProcmond(o.Program)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(path, append([]string{"run", "--stdio"}, o.Args...)...)
+	cmd.Stderr = o.Stderr
+	cmd.SysProcAttr = childAttr()
+	c := &child{path: path, cmd: cmd}
+	if c.WriteCloser, err = cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if c.Reader, err = cmd.StdoutPipe(); err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start procmond: %w", err)
+	}
+	return c, nil
+}
+
+// findProcmond looks where the two programs are installed together.
+func findProcmond(program string) (string, error) {
+	if program != "" {
+		return program, nil
+	}
+	name := "procmond"
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	if self, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(self), name)
+		if st, err := os.Stat(beside); err == nil && !st.IsDir() {
+			return beside, nil
+		}
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("find procmond: it is neither beside sentineld nor in PATH (name it with --procmond)")
+	}
+	return path, nil
+}
+
+// Close ends the connection: procmond ends by itself when its input does.
+func (c *child) Close() error { return c.WriteCloser.Close() }
+
+// end waits for the child, kills it if it takes too long, and says how it ended.
+func (c *child) end() string {
+	c.waited.Do(func() {
+		timer := time.AfterFunc(childEnd, func() { _ = c.cmd.Process.Kill() })
+		defer timer.Stop()
+		if err := c.cmd.Wait(); err != nil {
+			c.result = err.Error()
+		} else {
+			c.result = "exit status 0"
+		}
+	})
+	return c.result
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/sentineld/sentineld/internal/cli"
+	"github.com/sentineld/sentineld/internal/config"
+	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/store"
+)
+
+type queryCmd struct {
+	SQL     string        `arg:"" help:"One SELECT over the views (execs, forks, exits, processes, gaps, alerts, ...); - reads it from standard input."`
+	Output  string        `short:"o" help:"table, json or csv (default: table on a terminal, else json)." enum:",table,json,csv" default:""`
+	Timeout time.Duration `help:"How long the query may run." default:"30s" placeholder:"DURATION"`
+}
+
+// Run prints what the query gives, and whether the record that it was run over
+// is whole.
+func (q *queryCmd) Run(ctx context.Context, c *config.Config, std streams) error {
+	if q.SQL == "-" {
+		b, err := io.ReadAll(io.LimitReader(std.in, 64<<10))
+		if err != nil {
+			return err
+		}
+		q.SQL = string(b)
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	s, err := openSession(ctx, c.DataDir)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	stmt, reads, err := s.Prepare(q.SQL)
+	if err != nil {
+		return cli.Usage(fmt.Errorf("query: %w", err))
+	}
+	columns := make([]string, stmt.ColumnCount())
+	for i := range columns {
+		columns[i] = stmt.ColumnName(i)
+	}
+	out := newOutput(std.out, q.Output, columns)
+	values := make([]any, len(columns))
+	err = s.WithDeadline(ctx, q.Timeout, func() error {
+		for {
+			more, err := stmt.Step()
+			if err != nil || !more {
+				return err
+			}
+			for i := range values {
+				values[i] = columnValue(stmt, i)
+			}
+			if err := out.row(values...); err != nil {
+				return err
+			}
+		}
+	})
+	stmt.Finalize()
+	if closeErr := out.close(); err == nil {
+		err = closeErr
+	}
+	switch {
+	case isBrokenPipe(err):
+		return nil
+	case errors.Is(err, store.ErrDeadline) && ctx.Err() == nil:
+		return fmt.Errorf("query: it ran for more than %v, and was stopped (--timeout gives it more)", q.Timeout)
+	case ctx.Err() != nil:
+		return errors.New("query: interrupted")
+	case err != nil:
+		return fmt.Errorf("query: %w", err)
+	}
+	for _, r := range reads {
+		if r.Table != "gaps" {
+			return tellGaps(ctx, s, std.err)
+		}
+	}
+	return nil
+}
+
+// columnValue is a column as output wants it.
+func columnValue(stmt *sqlite.Stmt, i int) any {
+	switch stmt.ColumnType(i) {
+	case sqlite.TypeInteger:
+		return stmt.ColumnInt64(i)
+	case sqlite.TypeFloat:
+		return stmt.ColumnFloat(i)
+	case sqlite.TypeText:
+		return stmt.ColumnText(i)
+	case sqlite.TypeBlob:
+		b := make([]byte, stmt.ColumnLen(i))
+		stmt.ColumnBytes(i, b)
+		return b
+	}
+	return nil
+}
+
+// openSession opens the store for reading, and says what to do when it cannot.
+func openSession(ctx context.Context, dir string) (*store.Session, error) {
+	st, err := os.Stat(dir)
+	if err == nil && !st.IsDir() {
+		return nil, cli.Usagef("data directory %s is a file (choose another with --data-dir)", dir)
+	}
+	s, err := store.OpenSession(ctx, dir, store.SessionOptions{})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no store in %s: has sentineld run there? (choose another with --data-dir)", dir)
+	}
+	return s, err
+}
+
+// tellGaps says on stderr, and by its error, that the record has gaps.
+func tellGaps(ctx context.Context, s *store.Session, stderr io.Writer) error {
+	stmt, _, err := s.Prepare("SELECT count(*), min(ts), max(until) FROM gaps")
+	if err != nil {
+		return err
+	}
+	defer stmt.Finalize()
+	var n, from, until int64
+	err = s.WithDeadline(ctx, 5*time.Second, func() error {
+		if _, err := stmt.Step(); err != nil {
+			return err
+		}
+		n, from, until = stmt.ColumnInt64(0), stmt.ColumnInt64(1), stmt.ColumnInt64(2)
+		return stmt.Reset()
+	})
+	if err != nil || n == 0 {
+		return err
+	}
+	fmt.Fprintf(stderr, "incomplete: %d gaps between %s and %s (sentineld query 'SELECT * FROM gaps')\n", n, shortTime(from), shortTime(until))
+	return cli.ErrIncomplete
+}
+
+func shortTime(ns int64) string { return strings.Replace(event.FormatTime(ns)[:19], "T", " ", 1) + "Z" }
+
+// isBrokenPipe reports whether whoever read our output has gone.
+func isBrokenPipe(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe)
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sentineld/sentineld/internal/alert"
+	"github.com/sentineld/sentineld/internal/cli"
+	"github.com/sentineld/sentineld/internal/config"
+)
+
+type runCmd struct {
+	Live         bool     `help:"Print execs and gaps as they are stored."`
+	Rules        []string `help:"Directory of rules, beside the built-in ones. May be given more than once." placeholder:"DIR" sep:"none"`
+	AlertOutput  string   `help:"Alerts on stdout: text, json or none." placeholder:"FORM"`
+	AlertFile    string   `help:"File that alerts are appended to, one JSON object a line." placeholder:"FILE"`
+	Source       string   `help:"Where procmond reads events: auto, ebpf or poll." placeholder:"SOURCE"`
+	Socket       string   `help:"Socket of a procmond that runs (default ${socket}). If none serves there, one is started." placeholder:"PATH"`
+	Procmond     string   `help:"The procmond to start (default: beside sentineld, then in PATH)." placeholder:"FILE"`
+	PollInterval string   `help:"Between two looks when polling." placeholder:"DURATION"`
+}
+
+// flags puts the flags that were given under their options.
+func (r *runCmd) flags(m map[string]string) {
+	given(m, "rules.dirs", strings.Join(r.Rules, ","))
+	given(m, "alerts.output", r.AlertOutput)
+	given(m, "alerts.file", r.AlertFile)
+	given(m, "collector.source", r.Source)
+	given(m, "collector.socket", r.Socket)
+	given(m, "collector.procmond", r.Procmond)
+	given(m, "collector.poll_interval", r.PollInterval)
+}
+
+// Run runs the agent until a signal.
+func (r *runCmd) Run(ctx context.Context, c *config.Config, log *slog.Logger, std streams) error {
+	drain, abort, stop := cli.Signals(ctx)
+	defer stop()
+	rules, problems := loadRules(c)
+	if len(problems) > 0 {
+		return cli.Usage(errors.Join(problems...))
+	}
+	o := agentOptions{
+		DataDir: c.DataDir, Rules: rules, Deadline: c.Detect.Deadline, Fold: c.Alerts.Fold,
+		BatchRows: c.Store.BatchRows, BatchDelay: c.Store.BatchDelay, Log: log,
+		Link: linkOptions{Socket: c.Collector.Socket, Program: c.Collector.Procmond, Args: procmondArgs(c), Stderr: std.err, Log: log},
+	}
+	switch c.Alerts.Output {
+	case "text":
+		o.Sinks = append(o.Sinks, &alert.Writer{W: std.out})
+	case "json":
+		o.Sinks = append(o.Sinks, &alert.Writer{W: std.out, JSON: true})
+	}
+	if c.Alerts.File != "" {
+		file := &alert.File{Path: c.Alerts.File}
+		if err := file.Check(); err != nil {
+			return cli.Usagef("alerts.file: %w", err)
+		}
+		o.Sinks = append(o.Sinks, file)
+	}
+	if r.Live {
+		o.Live = std.out
+	}
+	return runAgent(drain, abort, o)
+}
+
+// procmondArgs passes procmond's share of the configuration on.
+func procmondArgs(c *config.Config) []string {
+	p := c.Collector
+	return []string{
+		"--source=" + p.Source,
+		"--ring-bytes=" + strconv.Itoa(p.RingBytes),
+		"--queue-bytes=" + strconv.Itoa(p.QueueBytes),
+		"--args-max=" + strconv.Itoa(p.ArgsMax),
+		"--flush-delay=" + p.FlushDelay.String(),
+		"--poll-interval=" + p.PollInterval.String(),
+		"--log-level=" + c.Log.Level,
+		"--log-format=" + c.Log.Format,
+	}
+}
+
+// age shows how long ago something was, roughly.
+func age(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/sentineld/sentineld/internal/cli"
+	"github.com/sentineld/sentineld/internal/config"
+	"github.com/sentineld/sentineld/internal/health"
+	"github.com/sentineld/sentineld/internal/store"
+)
+
+type statusCmd struct {
+	Output string `short:"o" help:"table (readable lines) or json (default: lines on a terminal, else json)." enum:",table,json" default:""`
+}
+
+// Run asks the agent, and the store. Exit code 3: degraded, or no agent runs;
+// 1: the agent has failed.
+func (s *statusCmd) Run(ctx context.Context, c *config.Config, std streams) error {
+	a, err := askAgent(ctx, c.DataDir)
+	if errors.Is(err, errNoAgent) {
+		a = &health.Agent{State: health.Stopped, Reasons: []string{err.Error()}, Version: cli.ThisBuild().Version, DataDir: c.DataDir}
+	} else if err != nil {
+		return err
+	}
+	if err := figures(ctx, c.DataDir, &a.Store); err != nil {
+		if a.State == health.Stopped {
+			return err
+		}
+		a.Store.Error = err.Error()
+	}
+	if outputMode(std.out, s.Output) == "json" {
+		b, err := json.Marshal(a)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(std.out, "%s\n", b); err != nil {
+			return err
+		}
+	} else if err := printStatus(std.out, a, time.Now()); err != nil {
+		return err
+	}
+	switch a.State {
+	case health.Healthy:
+		return nil
+	case health.Failed:
+		return errors.New("the agent has failed: " + strings.Join(a.Reasons, "; "))
+	}
+	return cli.ErrIncomplete
+}
+
+// figures counts what the store holds.
+func figures(ctx context.Context, dir string, f *health.Store) error {
+	s, err := openSession(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	f.Bytes = 0
+	for _, name := range []string{store.FileName, store.FileName + "-wal"} {
+		if st, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			f.Bytes += st.Size()
+		}
+	}
+	for _, q := range []struct {
+		sql string
+		to  []*int64
+	}{
+		{"SELECT (SELECT count(*) FROM execs) + (SELECT count(*) FROM forks) + (SELECT count(*) FROM exits)", []*int64{&f.Events}},
+		{"SELECT count(*), coalesce(sum(ended IS NULL), 0) FROM processes", []*int64{&f.Processes, &f.Alive}},
+		{"SELECT count(*) FROM gaps", []*int64{&f.Gaps}},
+		{"SELECT count(*) FROM alerts", []*int64{&f.Alerts}},
+		{"SELECT coalesce((SELECT ts FROM execs ORDER BY ts LIMIT 1), 0), coalesce((SELECT ts FROM execs ORDER BY ts DESC LIMIT 1), 0)", []*int64{&f.First, &f.Last}},
+	} {
+		stmt, _, err := s.Prepare(q.sql)
+		if err != nil {
+			return err
+		}
+		err = s.WithDeadline(ctx, 10*time.Second, func() error {
+			if _, err := stmt.Step(); err != nil {
+				return err
+			}
+			for i, to := range q.to {
+				*to = stmt.ColumnInt64(i)
+			}
+			return nil
+		})
+		stmt.Finalize()
+		if err != nil {
+			return fmt.Errorf("count what the store holds: %w", err)
+		}
+	}
+	return nil
+}
+
+var stateMarks = map[health.State]string{health.Healthy: "●", health.Degraded: "▲", health.Failed: "✗", health.Stopped: "○"}
+var stateColours = map[health.State]string{health.Healthy: "\x1b[32m", health.Degraded: "\x1b[33m", health.Failed: "\x1b[31m", health.Stopped: "\x1b[2m"}
+
+// printStatus shows a status to people.
+func printStatus(w io.Writer, a *health.Agent, now time.Time) error {
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "  %-10s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	state := stateMarks[a.State] + " " + string(a.State)
+	if useColour(w) {
+		state = stateColours[a.State] + state + "\x1b[0m"
+	}
+	fmt.Fprintf(&b, "%s\n", state)
+	for _, r := range a.Reasons {
+		fmt.Fprintf(&b, "  ! %s\n", r)
+	}
+	if a.PID != 0 {
+		line("agent", "%s, pid %d, up %s", a.Version, a.PID, age(now.Sub(time.Unix(0, a.Started))))
+	}
+	if c := a.Collector; c != nil {
+		source := c.Source
+		if c.Detail != "" {
+			source += " (" + c.Detail + ")"
+		}
+		line("collector", "%s, procmond %s pid %d, %d live processes, %d restarts", source, c.Version, c.PID, c.Live, a.Restarts)
+		line("events", "%s", counts(c.Events))
+		if len(c.Lost) > 0 {
+			line("lost", "%s", counts(c.Lost))
+		} else {
+			line("lost", "none")
+		}
+	}
+	if p := a.Pipeline; p != nil {
+		line("pipeline", "%d received, %d stored, %d waiting, lag %v", p.Events, p.Stored, p.Queued, time.Duration(p.LagNS).Round(time.Millisecond))
+	}
+	s := a.Store
+	if s.Error != "" {
+		line("store", "cannot be read: %s", s.Error)
+	} else {
+		line("store", "%s in %s: %s events of %s processes, %s alive", humanize.IBytes(uint64(s.Bytes)), a.DataDir,
+			humanize.Comma(s.Events), humanize.Comma(s.Processes), humanize.Comma(s.Alive))
+		if s.First != 0 {
+			line("recorded", "%s to %s, %d gaps", shortTime(s.First), shortTime(s.Last), s.Gaps)
+		}
+		line("alerts", "%d", s.Alerts)
+	}
+	if len(a.Rules) > 0 {
+		bad := 0
+		for _, r := range a.Rules {
+			if r.State != "ok" {
+				bad++
+			}
+		}
+		line("rules", "%d, %d of them not running", len(a.Rules), bad)
+		for _, r := range a.Rules {
+			if r.State != "ok" {
+				fmt.Fprintf(&b, "    %s: %s: %s\n", r.ID, r.State, r.Error)
+			}
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// counts shows numbers by kind, in one order always.
+func counts(m map[string]uint64) string {
+	if len(m) == 0 {
+		return "none"
+	}
+	var parts []string
+	for k, n := range m {
+		parts = append(parts, fmt.Sprintf("%s %s", humanize.Comma(int64(n)), k))
+	}
+	slices.SortFunc(parts, func(a, b string) int {
+		return strings.Compare(a[strings.IndexByte(a, ' '):], b[strings.IndexByte(b, ' '):])
+	})
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,267 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+
+	"github.com/sentineld/sentineld/internal/suggest"
+)
+
+// maxDepth bounds brackets inside brackets: the parser's time grows with the
+// square of it, and no option is deeper than three.
+const maxDepth = 20
+
+// file is one configuration file being read.
+type file struct {
+	name string
+	src  []byte
+	errs []error
+}
+
+// place is where a value stands.
+type place struct {
+	file         *file
+	line, column int // from 1
+}
+
+// error is a problem at a place, with the line and a caret under it.
+func (p place) error(problem string) error {
+	text := fmt.Sprintf("%s:%d:%d: %s", p.file.name, p.line, p.column, problem)
+	lines := strings.Split(string(p.file.src), "\n")
+	if p.line < 1 || p.line > len(lines) {
+		return errors.New(text)
+	}
+	line := []rune(strings.TrimRight(lines[p.line-1], "\r"))
+	if len(line) > 200 {
+		return errors.New(text)
+	}
+	for i, r := range line {
+		if r < ' ' {
+			line[i] = ' '
+		}
+	}
+	number := fmt.Sprint(p.line)
+	return fmt.Errorf("%s\n  %s | %s\n  %s | %s^", text, number, string(line), strings.Repeat(" ", len(number)), strings.Repeat(" ", max(0, p.column-1)))
+}
+
+func (f *file) at(n ast.Node) place { return f.token(n.GetToken()) }
+
+func (f *file) token(t *token.Token) place {
+	if t == nil || t.Position == nil {
+		return place{f, 1, 1}
+	}
+	return place{f, max(1, t.Position.Line), max(1, t.Position.Column)}
+}
+
+func (f *file) fail(p place, format string, args ...any) {
+	f.errs = append(f.errs, p.error(fmt.Sprintf(format, args...)))
+}
+
+// apply reads the file into the options and returns where each that it sets
+// stands. What is wrong is in errs.
+func (f *file) apply(options map[string]reflect.Value) map[string]place {
+	found := map[string]place{}
+	if depth(f.src) > maxDepth {
+		f.fail(place{f, 1, 1}, "brackets are nested more than %d deep", maxDepth)
+		return found
+	}
+	tree, err := parser.ParseBytes(f.src, 0)
+	if err != nil {
+		var y yaml.Error
+		if errors.As(err, &y) {
+			f.fail(f.token(y.GetToken()), "%s", y.GetMessage())
+		} else {
+			f.fail(place{f, 1, 1}, "%v", err)
+		}
+		return found
+	}
+	for i, d := range tree.Docs {
+		switch body := d.Body.(type) {
+		case nil, *ast.CommentGroupNode, *ast.NullNode:
+		case *ast.MappingNode:
+			if i > 0 {
+				f.fail(f.at(body), "a second document: a configuration is one")
+				continue
+			}
+			f.mapping(body, "", options, found)
+		default:
+			f.fail(f.at(body), "a configuration is made of names with values, such as data_dir: /var/lib/sentineld")
+		}
+	}
+	return found
+}
+
+// depth is how deep brackets are nested, strings and comments included: it is
+// only ever too large.
+func depth(src []byte) int {
+	now, most := 0, 0
+	for _, c := range src {
+		switch c {
+		case '[', '{':
+			now++
+			most = max(most, now)
+		case ']', '}':
+			now = max(0, now-1)
+		}
+	}
+	return most
+}
+
+func (f *file) mapping(m *ast.MappingNode, prefix string, options map[string]reflect.Value, found map[string]place) {
+	seen := map[string]bool{}
+	for _, v := range m.Values {
+		key, ok := v.Key.(ast.Node)
+		if !ok {
+			continue
+		}
+		name := key.GetToken().Value
+		path := prefix + name
+		if seen[path] {
+			f.fail(f.at(key), "%s is set twice", path)
+			continue
+		}
+		seen[path] = true
+		option, ok := options[path]
+		if ok {
+			found[path] = f.at(v.Value)
+			f.value(v.Value, path, option)
+			continue
+		}
+		if !isSection(path, options) {
+			f.unknown(key, prefix, name, options)
+			continue
+		}
+		switch section := v.Value.(type) {
+		case *ast.MappingNode:
+			f.mapping(section, path+".", options, found)
+		case *ast.NullNode:
+		default:
+			f.fail(f.at(v.Value), "%s is a group of options, not a value (write %s.NAME on a line of its own below it)", path, path)
+		}
+	}
+}
+
+func isSection(path string, options map[string]reflect.Value) bool {
+	for p := range options {
+		if strings.HasPrefix(p, path+".") {
+			return true
+		}
+	}
+	return false
+}
+
+// unknown reports a key that is no option, with the one that it is nearest to.
+func (f *file) unknown(key ast.Node, prefix, name string, options map[string]reflect.Value) {
+	var here, all []string
+	for p := range options {
+		all = append(all, p)
+		if rest, ok := strings.CutPrefix(p, prefix); ok {
+			next, _, _ := strings.Cut(rest, ".")
+			if !slices.Contains(here, next) {
+				here = append(here, next)
+			}
+		}
+	}
+	slices.Sort(here)
+	slices.Sort(all)
+	hint := "there are " + strings.Join(here, ", ")
+	if near := suggest.Closest(name, here); near != "" {
+		hint = fmt.Sprintf("did you mean %q?", near)
+	} else if i := slices.IndexFunc(all, func(p string) bool { return strings.HasSuffix(p, "."+name) }); i >= 0 {
+		hint = "did you mean " + all[i] + "?"
+	}
+	f.fail(f.at(key), "unknown option %q: %s", prefix+name, hint)
+}
+
+// value reads a node into an option. The type in the file must be the option's:
+// a quoted number is a text.
+func (f *file) value(n ast.Node, path string, option reflect.Value) {
+	wrong := func(want string) { f.fail(f.at(n), "%s is %s, not %s", path, kindOf(n), want) }
+	switch option.Interface().(type) {
+	case bool:
+		b, ok := n.(*ast.BoolNode)
+		if !ok {
+			wrong("true or false")
+			return
+		}
+		option.SetBool(b.Value)
+	case int:
+		i, ok := n.(*ast.IntegerNode)
+		if !ok {
+			wrong("a whole number")
+			return
+		}
+		if err := set(option, fmt.Sprint(i.Value)); err != nil {
+			f.fail(f.at(n), "%s: %v", path, err)
+		}
+	case []string:
+		list, ok := n.(*ast.SequenceNode)
+		if !ok {
+			wrong("a list of texts")
+			return
+		}
+		values := make([]string, 0, len(list.Values))
+		for _, item := range list.Values {
+			s, ok := textOf(item)
+			if !ok {
+				f.fail(f.at(item), "%s holds %s, not a text", path, kindOf(item))
+				return
+			}
+			values = append(values, s)
+		}
+		option.Set(reflect.ValueOf(values))
+	case time.Duration:
+		s, ok := textOf(n)
+		if !ok {
+			wrong("a duration such as 250ms, 10s or 1h")
+			return
+		}
+		if err := set(option, s); err != nil {
+			f.fail(f.at(n), "%s: %v", path, err)
+		}
+	default:
+		s, ok := textOf(n)
+		if !ok {
+			wrong("a text")
+			return
+		}
+		option.SetString(s)
+	}
+}
+
+func textOf(n ast.Node) (string, bool) {
+	switch n := n.(type) {
+	case *ast.StringNode:
+		return n.Value, true
+	case *ast.LiteralNode:
+		return n.Value.Value, true
+	}
+	return "", false
+}
+
+func kindOf(n ast.Node) string {
+	switch n.(type) {
+	case *ast.StringNode, *ast.LiteralNode:
+		return "a text"
+	case *ast.IntegerNode, *ast.FloatNode:
+		return "a number"
+	case *ast.BoolNode:
+		return "true or false"
+	case *ast.NullNode:
+		return "empty"
+	case *ast.SequenceNode:
+		return "a list"
+	case *ast.MappingNode:
+		return "a group of options"
+	}
+	return "something that is not supported here"
+}
