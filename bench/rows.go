@@ -35,6 +35,7 @@ type running struct {
 	pids           []int  // whose CPU and memory count
 	count          func(*result) error
 	ended          chan error
+	end            syscall.Signal // 0 = SIGTERM
 }
 
 // total is how many execs a burst really is.
@@ -48,7 +49,7 @@ func (b *bench) rows() []row {
 		{"sentineld (whole agent)", startAgent},
 	}
 	if p, err := exec.LookPath("execsnoop"); err == nil {
-		rows = append(rows, row{"execsnoop (exec only)", func(b *bench) (*running, error) { return startOther(b, "PCOMM", p) }})
+		rows = append(rows, row{"execsnoop (exec only)", func(b *bench) (*running, error) { return startOther(b, "", p) }})
 	} else {
 		fmt.Println("execsnoop is not installed (apt-get install libbpf-tools): no row")
 	}
@@ -141,7 +142,11 @@ func (a *running) settle() error {
 }
 
 func (a *running) stop() error {
-	_ = a.cmd.Process.Signal(syscall.SIGTERM)
+	end := syscall.SIGTERM
+	if a.end != 0 {
+		end = a.end
+	}
+	_ = a.cmd.Process.Signal(end)
 	select {
 	case err := <-a.ended:
 		if err != nil && !errors.As(err, new(*exec.ExitError)) {
@@ -280,6 +285,10 @@ func startOther(b *bench, ready, path string, args ...string) (*running, error) 
 	if err != nil {
 		return nil, err
 	}
+	if ready == "" {
+		time.Sleep(5 * time.Second) // it does not say when it is ready
+	}
+	a.end = syscall.SIGINT // at which they write what they still hold
 	a.count = func(r *result) error {
 		r.events = int64(strings.Count(a.output(), "\n"))
 		r.lost = b.total() - int64(strings.Count(a.output(), "sentineld-bench"))

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"runtime"
+	"syscall"
 
 	"github.com/sentineld/sentineld/internal/event"
 )
@@ -15,8 +18,18 @@ type printer struct {
 	buf []byte
 }
 
-// brokenPipe is the error of output that nobody reads any more.
+// brokenPipe is the error of output that nobody reads any more. Any other error
+// of the output, as of a full disk, is a loss.
 type brokenPipe struct{ error }
+
+// isBrokenPipe: on Windows the errors are ERROR_BROKEN_PIPE and ERROR_NO_DATA,
+// which Go does not call EPIPE.
+func isBrokenPipe(err error) bool {
+	if runtime.GOOS == "windows" && (errors.Is(err, syscall.Errno(109)) || errors.Is(err, syscall.Errno(232))) {
+		return true
+	}
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe)
+}
 
 func (p *printer) Put(_ context.Context, batch []event.Event) error {
 	p.buf = p.buf[:0]
@@ -27,7 +40,11 @@ func (p *printer) Put(_ context.Context, batch []event.Event) error {
 		return nil
 	}
 	if _, err := p.w.Write(p.buf); err != nil {
-		return brokenPipe{fmt.Errorf("print events: %w", err)}
+		err = fmt.Errorf("print events: %w", err)
+		if isBrokenPipe(err) {
+			return brokenPipe{err}
+		}
+		return err
 	}
 	return nil
 }

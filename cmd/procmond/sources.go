@@ -15,10 +15,10 @@ import (
 // sourceFlags choose and tune the source.
 type sourceFlags struct {
 	Source       string        `help:"Where to read events: auto takes the best that opens, ebpf or poll only that one." enum:"auto,ebpf,poll" default:"auto"`
-	RingBytes    int           `help:"Size of the kernel's buffer in bytes, a power of two of at least 4096." default:"8388608" placeholder:"BYTES"`
-	ArgsMax      int           `help:"Bytes of arguments kept of one exec, 1024 to 131072. What is cut is flagged." default:"65536" placeholder:"BYTES"`
-	FlushDelay   time.Duration `help:"How long an event may wait for others, 1ms to 1s." default:"50ms" placeholder:"DURATION"`
-	PollInterval time.Duration `help:"Between two looks when polling, 10ms to 1h." default:"1s" placeholder:"DURATION"`
+	RingBytes    int           `help:"Size of the kernel's buffer in bytes, a power of two of at least 4096 (default ${default})." default:"8388608" placeholder:"BYTES"`
+	ArgsMax      int           `help:"Bytes of arguments kept of one exec, 1024 to 131072. What is cut is flagged (default ${default})." default:"65536" placeholder:"BYTES"`
+	FlushDelay   time.Duration `help:"How long an event may wait for others, 1ms to 1s (default ${default})." default:"50ms" placeholder:"DURATION"`
+	PollInterval time.Duration `help:"Between two looks when polling, 10ms to 1h (default ${default})." default:"1s" placeholder:"DURATION"`
 }
 
 // Validate is called by kong.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/sentineld/sentineld/internal/event"
@@ -55,7 +56,14 @@ func (f *File) Deliver(_ context.Context, a *event.Alert) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(append(AppendJSON(nil, a), '\n'))
+	n, err := file.Write(append(AppendJSON(nil, a), '\n'))
+	if err != nil && n > 0 {
+		// The next line must not be glued to half a line. A full disk still allows
+		// to make a file shorter.
+		if st, statErr := file.Stat(); statErr == nil {
+			_ = file.Truncate(st.Size() - int64(n))
+		}
+	}
 	if closeErr := file.Close(); err == nil {
 		err = closeErr
 	}
@@ -134,8 +142,9 @@ func AppendText(dst []byte, a *event.Alert) []byte {
 	return dst
 }
 
-// AppendSafe appends s with control characters and bytes that are not UTF-8 in
-// the form \n, \t or \xNN.
+// AppendSafe appends s with all that could steer a terminal or break the line as
+// \n, \t, \xNN or \uNNNN: control characters, changes of writing direction, line
+// separators, and bytes that are not UTF-8.
 func AppendSafe(dst []byte, s string) []byte {
 	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])
@@ -146,8 +155,8 @@ func AppendSafe(dst []byte, s string) []byte {
 			dst = append(dst, `\t`...)
 		case r < ' ' || r == 0x7f || r == utf8.RuneError && size == 1:
 			dst = fmt.Appendf(dst, `\x%02x`, s[i])
-		case r >= 0x80 && r < 0xa0, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
-			dst = fmt.Appendf(dst, `\u%04x`, r) // C1 controls; changes of writing direction
+		case r >= 0x80 && r < 0xa0, r >= 0x80 && unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp):
+			dst = fmt.Appendf(dst, `\u%04x`, r) // the first are the C1 controls
 		default:
 			dst = append(dst, s[i:i+size]...)
 		}

@@ -168,7 +168,7 @@ func (c *Collector) sync(ctx context.Context, src source.Source) (open bool, err
 	if err != nil {
 		return open, err
 	}
-	live, news := c.table.merge(rows, held, since)
+	live, news, late := c.table.merge(rows, held, since)
 	if err := c.sink.Sync(ctx, live, news); err != nil {
 		return open, err
 	}
@@ -184,6 +184,12 @@ func (c *Collector) sync(ctx context.Context, src source.Source) (open bool, err
 	}
 	if lost {
 		c.NeedSync()
+	}
+	if news = c.table.catchUp(late); len(news) > 0 {
+		if err := c.sink.Put(ctx, news); err != nil {
+			return open, err
+		}
+		c.publish(news)
 	}
 	return open, nil
 }
@@ -225,6 +231,9 @@ func (c *Collector) scan(ctx context.Context, src source.Source) (held [][]event
 				if end != 0 {
 					return held, rows, false, nil
 				}
+				continue
+			}
+			if len(batch) == 0 {
 				continue
 			}
 			held = append(held, batch)

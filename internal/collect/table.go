@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"cmp"
 	"hash/maphash"
 	"slices"
 	"time"
@@ -76,10 +77,11 @@ func (t *table) apply(out []event.Event, e *event.Event) []event.Event {
 		if p == nil {
 			out = t.add(out, e, image)
 		} else if p.ended {
-			t.duplicates++ // told after its end: only a snapshot row can be so late
-			return out
+			return out // told after its end: only a snapshot row can be so late
 		} else if e.Source == event.SourceSnapshot && (image == 0 || p.image == image) {
 			return out
+		} else if e.Source == event.SourcePoll && image != 0 && p.image == image {
+			return out // a snapshot between two looks has told it already
 		} else {
 			p.image = image
 		}
@@ -100,7 +102,8 @@ func (t *table) apply(out []event.Event, e *event.Event) []event.Event {
 // add enters the process of e. If another one has its pid, that one has ended
 // and its exit was not seen.
 func (t *table) add(out []event.Event, e *event.Event, image uint64) []event.Event {
-	if old, ok := t.byPID[e.Process.PID]; ok && old != e.Process {
+	old, ok := t.byPID[e.Process.PID]
+	if ok && old.Start < e.Process.Start {
 		if p := t.procs[old]; p != nil && !p.ended {
 			out = append(out, presumedExit(old, e.Time))
 			t.end(old, p, e.Time)
@@ -112,7 +115,9 @@ func (t *table) add(out []event.Event, e *event.Event, image uint64) []event.Eve
 		}
 	}
 	t.procs[e.Process] = &proc{parent: e.Parent, image: image}
-	t.byPID[e.Process.PID] = e.Process
+	if !ok || old.Start < e.Process.Start {
+		t.byPID[e.Process.PID] = e.Process
+	}
 	t.live++
 	return out
 }
@@ -139,18 +144,26 @@ func presumedExit(key event.ProcessKey, at int64) event.Event {
 
 // merge brings the table in line with a complete snapshot, whose rows were read
 // while the batches in held came in; none of held has been applied yet. since is
-// a time before the snapshot began. See Sink.Sync for what is returned.
+// a time before the snapshot began. See Sink.Sync for live and news. late are the
+// rows that are for catchUp, once held has been applied.
 //
 // The live event wins: a process whose fork is in held is not the snapshot's to
-// tell, and the row of one whose exec is in held may show the image before, the
-// one after, or half of each, so its image is not used.
-func (t *table) merge(rows []event.Event, held [][]event.Event, since int64) (live, news []event.Event) {
+// tell, nor is one that has the pid of an older process of which held still
+// tells (its own fork was lost, so that another snapshot is due). The row of one
+// whose exec is in held may show the image before, the one after, or half of
+// each, so its image is not used.
+func (t *table) merge(rows []event.Event, held [][]event.Event, since int64) (live, news, late []event.Event) {
 	born := map[event.ProcessKey]bool{}
 	execed := map[event.ProcessKey]bool{}
 	ends := map[event.ProcessKey]bool{}
+	oldest := map[uint32]uint64{} // start of the oldest process in held, by pid
 	for _, batch := range held {
 		for i := range batch {
-			switch e := &batch[i]; e.Kind {
+			e := &batch[i]
+			if start, ok := oldest[e.Process.PID]; e.Kind != event.KindGap && (!ok || e.Process.Start < start) {
+				oldest[e.Process.PID] = e.Process.Start
+			}
+			switch e.Kind {
 			case event.KindFork:
 				born[e.Process] = true
 			case event.KindExec:
@@ -166,16 +179,17 @@ func (t *table) merge(rows []event.Event, held [][]event.Event, since int64) (li
 	seen := make(map[event.ProcessKey]bool, len(rows))
 	// Parents are older than their children, so that a child finds its parent.
 	slices.SortStableFunc(rows, func(a, b event.Event) int {
-		if a.Process.Start != b.Process.Start {
-			return int(int64(a.Process.Start) - int64(b.Process.Start))
-		}
-		return int(a.Process.PID) - int(b.Process.PID)
+		return cmp.Or(cmp.Compare(a.Process.Start, b.Process.Start), cmp.Compare(a.Process.PID, b.Process.PID))
 	})
 	for i := range rows {
 		r := &rows[i]
 		seen[r.Process] = true
 		p := t.procs[r.Process]
-		if born[r.Process] || p != nil && p.ended {
+		if born[r.Process] && !execed[r.Process] {
+			late = append(late, *r)
+		}
+		start, ok := oldest[r.Process.PID]
+		if born[r.Process] || p != nil && p.ended || ok && start < r.Process.Start {
 			continue
 		}
 		if execed[r.Process] {
@@ -195,7 +209,19 @@ func (t *table) merge(rows []event.Event, held [][]event.Event, since int64) (li
 			t.end(key, p, since)
 		}
 	}
-	return live, news
+	return live, news, late
+}
+
+// catchUp tells the images of processes that were born while a snapshot was read
+// and did no exec since. They have their parent's, which need not be known: when
+// the parent did an exec meanwhile, its own row did not tell.
+func (t *table) catchUp(late []event.Event) (news []event.Event) {
+	for i := range late {
+		if p := t.procs[late[i].Process]; p != nil {
+			news = t.apply(news, &late[i])
+		}
+	}
+	return news
 }
 
 // bare is the row of a process of which no more is known here than that it is

@@ -12,7 +12,7 @@ import (
 // Config is all settings. The tags are the names in files and, upper-case and
 // joined by underscores behind SENTINELD_, in the environment.
 type Config struct {
-	DataDir   string    `yaml:"data_dir"` // where the store is kept
+	DataDir   string    `yaml:"data_dir" help:"directory of the store; /var/lib/sentineld for root, else below the user's state directory"`
 	Log       Log       `yaml:"log"`
 	Collector Collector `yaml:"collector"`
 	Store     Store     `yaml:"store"`
@@ -23,44 +23,44 @@ type Config struct {
 
 // Log is what is logged to stderr.
 type Log struct {
-	Level  string `yaml:"level"`  // debug, info, warn, error
-	Format string `yaml:"format"` // text, json
+	Level  string `yaml:"level" help:"least level that is logged to stderr: debug, info, warn or error"`
+	Format string `yaml:"format" help:"form of the log: text or json"`
 }
 
 // Collector is procmond: where it is, or how it is started.
 type Collector struct {
-	Source       string        `yaml:"source"`        // auto, ebpf, poll
-	Socket       string        `yaml:"socket"`        // of one that runs; tried first
-	Procmond     string        `yaml:"procmond"`      // program to start; "" = beside sentineld, then PATH
-	RingBytes    int           `yaml:"ring_bytes"`    // kernel buffer, a power of two
-	QueueBytes   int           `yaml:"queue_bytes"`   // held until they are stored
-	ArgsMax      int           `yaml:"args_max"`      // bytes of arguments kept of one exec
-	FlushDelay   time.Duration `yaml:"flush_delay"`   // how long an event may wait in the kernel
-	PollInterval time.Duration `yaml:"poll_interval"` // between two looks when polling
+	Source       string        `yaml:"source" help:"where procmond reads events: auto (the best that opens), ebpf or poll"`
+	Socket       string        `yaml:"socket" help:"of a procmond that runs; if none serves there, one is started"`
+	Procmond     string        `yaml:"procmond" help:"program to start; empty: beside sentineld, then in PATH"`
+	RingBytes    int           `yaml:"ring_bytes" help:"the kernel's buffer in bytes, a power of two from 4096 to 1 GiB"`
+	QueueBytes   int           `yaml:"queue_bytes" help:"bytes of events that procmond holds until they are stored, 256 KiB to 1 GiB"`
+	ArgsMax      int           `yaml:"args_max" help:"bytes of arguments kept of one exec, 1 to 128 KiB; what is cut is flagged"`
+	FlushDelay   time.Duration `yaml:"flush_delay" help:"how long an event may wait in the kernel for others, 1ms to 1s"`
+	PollInterval time.Duration `yaml:"poll_interval" help:"between two looks when polling, 10ms to 1h"`
 }
 
 // Store is how events are stored.
 type Store struct {
-	BatchRows  int           `yaml:"batch_rows"`  // events stored at once at most
-	BatchDelay time.Duration `yaml:"batch_delay"` // how long an event waits for others
+	BatchRows  int           `yaml:"batch_rows" help:"events stored in one transaction at most, 1 to 100,000"`
+	BatchDelay time.Duration `yaml:"batch_delay" help:"how long an event waits for others to be stored with, 1ms to 10s"`
 }
 
 // Rules is which rules are evaluated.
 type Rules struct {
-	Defaults bool     `yaml:"defaults"` // those in the program
-	Dirs     []string `yaml:"dirs"`     // and those in these directories
+	Defaults bool     `yaml:"defaults" help:"evaluate the built-in rules"`
+	Dirs     []string `yaml:"dirs" help:"and the rules in these directories"`
 }
 
 // Detect is how rules are evaluated.
 type Detect struct {
-	Deadline time.Duration `yaml:"deadline"` // for one evaluation of one rule
+	Deadline time.Duration `yaml:"deadline" help:"of one evaluation of one rule, 10ms to 1m"`
 }
 
 // Alerts is what happens with alerts beside storing them.
 type Alerts struct {
-	Output string        `yaml:"output"` // on stdout: text, json, none
-	File   string        `yaml:"file"`   // JSON lines are appended to it; "" = none
-	Fold   time.Duration `yaml:"fold"`   // repeats within it are counted, not raised
+	Output string        `yaml:"output" help:"form of alerts on stdout: text, json or none"`
+	File   string        `yaml:"file" help:"file that alerts are appended to, one JSON object a line; empty: none"`
+	Fold   time.Duration `yaml:"fold" help:"repeats of an alert within this time are counted, not raised, up to 720h"`
 }
 
 // Default is the configuration of a host on which nothing is configured.

@@ -1,12 +1,15 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -45,15 +48,20 @@ func (p place) error(problem string) error {
 		return errors.New(text)
 	}
 	for i, r := range line {
-		if r < ' ' {
-			line[i] = ' '
+		if unicode.IsControl(r) {
+			line[i] = ' ' // the caret stays under its place, and the terminal as it is
 		}
 	}
 	number := fmt.Sprint(p.line)
 	return fmt.Errorf("%s\n  %s | %s\n  %s | %s^", text, number, string(line), strings.Repeat(" ", len(number)), strings.Repeat(" ", max(0, p.column-1)))
 }
 
-func (f *file) at(n ast.Node) place { return f.token(n.GetToken()) }
+func (f *file) at(n ast.Node) place {
+	if m, ok := n.(*ast.MappingNode); ok && len(m.Values) > 0 {
+		n = m.Values[0].Key // a mapping's own token is its first colon
+	}
+	return f.token(n.GetToken())
+}
 
 func (f *file) token(t *token.Token) place {
 	if t == nil || t.Position == nil {
@@ -70,6 +78,13 @@ func (f *file) fail(p place, format string, args ...any) {
 // stands. What is wrong is in errs.
 func (f *file) apply(options map[string]reflect.Value) map[string]place {
 	found := map[string]place{}
+	f.src = bytes.TrimPrefix(f.src, []byte("\ufeff"))
+	if i := notUTF8(f.src); i >= 0 {
+		before := string(f.src[:i])
+		column := utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:]) + 1
+		f.fail(place{f, strings.Count(before, "\n") + 1, column}, "this is no UTF-8 text")
+		return found
+	}
 	if depth(f.src) > maxDepth {
 		f.fail(place{f, 1, 1}, "brackets are nested more than %d deep", maxDepth)
 		return found
@@ -78,9 +93,9 @@ func (f *file) apply(options map[string]reflect.Value) map[string]place {
 	if err != nil {
 		var y yaml.Error
 		if errors.As(err, &y) {
-			f.fail(f.token(y.GetToken()), "%s", y.GetMessage())
+			f.fail(f.token(y.GetToken()), "%s", oneLine(y.GetMessage()))
 		} else {
-			f.fail(place{f, 1, 1}, "%v", err)
+			f.fail(place{f, 1, 1}, "%s", oneLine(err.Error()))
 		}
 		return found
 	}
@@ -117,7 +132,6 @@ func depth(src []byte) int {
 }
 
 func (f *file) mapping(m *ast.MappingNode, prefix string, options map[string]reflect.Value, found map[string]place) {
-	seen := map[string]bool{}
 	for _, v := range m.Values {
 		key, ok := v.Key.(ast.Node)
 		if !ok {
@@ -125,13 +139,14 @@ func (f *file) mapping(m *ast.MappingNode, prefix string, options map[string]ref
 		}
 		name := key.GetToken().Value
 		path := prefix + name
-		if seen[path] {
-			f.fail(f.at(key), "%s is set twice", path)
-			continue
-		}
-		seen[path] = true
 		option, ok := options[path]
 		if ok {
+			// The parser finds a key that stands twice in one place; this is a.b: beside
+			// a: {b: }.
+			if _, twice := found[path]; twice {
+				f.fail(f.at(key), "%s is set twice", path)
+				continue
+			}
 			found[path] = f.at(v.Value)
 			f.value(v.Value, path, option)
 			continue
@@ -148,6 +163,29 @@ func (f *file) mapping(m *ast.MappingNode, prefix string, options map[string]ref
 			f.fail(f.at(v.Value), "%s is a group of options, not a value (write %s.NAME on a line of its own below it)", path, path)
 		}
 	}
+}
+
+// notUTF8 is the first byte that is not, -1 when all are.
+func notUTF8(src []byte) int {
+	for i := 0; i < len(src); {
+		r, size := utf8.DecodeRune(src[i:])
+		if r == utf8.RuneError && size == 1 {
+			return i
+		}
+		i += size
+	}
+	return -1
+}
+
+// oneLine is the parser's message, which may quote the file, without what would
+// break the line or steer a terminal.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 func isSection(path string, options map[string]reflect.Value) bool {
@@ -186,6 +224,15 @@ func (f *file) unknown(key ast.Node, prefix, name string, options map[string]ref
 // a quoted number is a text.
 func (f *file) value(n ast.Node, path string, option reflect.Value) {
 	wrong := func(want string) { f.fail(f.at(n), "%s is %s, not %s", path, kindOf(n), want) }
+	// What is printed later, in messages and in the status, steers no terminal.
+	clean := func(at ast.Node, s string) bool {
+		i := strings.IndexFunc(s, unicode.IsControl)
+		if i >= 0 {
+			r, _ := utf8.DecodeRuneInString(s[i:])
+			f.fail(f.at(at), "%s holds the control character %q", path, r)
+		}
+		return i < 0
+	}
 	switch option.Interface().(type) {
 	case bool:
 		b, ok := n.(*ast.BoolNode)
@@ -216,6 +263,9 @@ func (f *file) value(n ast.Node, path string, option reflect.Value) {
 				f.fail(f.at(item), "%s holds %s, not a text", path, kindOf(item))
 				return
 			}
+			if !clean(item, s) {
+				return
+			}
 			values = append(values, s)
 		}
 		option.Set(reflect.ValueOf(values))
@@ -234,7 +284,9 @@ func (f *file) value(n ast.Node, path string, option reflect.Value) {
 			wrong("a text")
 			return
 		}
-		option.SetString(s)
+		if clean(n, s) {
+			option.SetString(s)
+		}
 	}
 }
 

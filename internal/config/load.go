@@ -49,10 +49,10 @@ func Load(l Layers) (Loaded, error) {
 	if l.File != "" {
 		files = []string{l.File}
 	}
-	for _, name := range files {
+	for i, name := range files {
 		data, err := readFile(name)
-		if errors.Is(err, fs.ErrNotExist) && l.File == "" {
-			continue
+		if l.File == "" && (errors.Is(err, fs.ErrNotExist) || i > 0 && errors.Is(err, fs.ErrPermission)) {
+			continue // the home directory may be another user's, as after su without -
 		} else if err != nil {
 			errs = append(errs, fmt.Errorf("read configuration: %w", err))
 			continue

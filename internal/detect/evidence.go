@@ -72,7 +72,7 @@ func (m *maker) event(r *row, f *found) (ts int64, exec bool, err error) {
 		if t.view == "gaps" {
 			process = "''"
 		}
-		if err := m.each("SELECT ts, "+process+" FROM temp."+t.view+" WHERE rowid = ?1", take, r.seq); err != nil {
+		if err := m.each("SELECT ts, "+process+" FROM temp."+t.view+" WHERE seq = ?1", take, r.seq); err != nil {
 			return 0, false, err
 		}
 		if ts != 0 {

@@ -3,22 +3,32 @@ package detect
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"zombiezen.com/go/sqlite"
 )
 
-// fresh holds the new events in temporary tables that have the names of the
-// views, with only the columns that some rule reads, so that what is looked up
-// for a column is looked up once for all rules.
+// fresh holds the new events in temporary tables with only the columns that some
+// rule reads, behind temporary views that have the names of the store's. Nearly
+// all rules turn nearly all events down by their cheap columns, which are copied
+// once for all rules; the others are looked up where a rule gets as far as to
+// need them.
 type fresh struct {
 	*side
 	tables []*freshTable
 	rules  []*compiled
 }
 
+// lookedUp are the columns that cost the store a look-up or a call for each row.
+var lookedUp = []string{
+	"process", "parent", "ppid", "time", "args", "args_len", "ancestors", "known", "gained", "user", "tty", "cgroup", "container_id",
+	"source", "interpreter", "cwd", "comm", "sha256", "parent_exe", "parent_name", "parent_cmdline", "cause",
+}
+
 type freshTable struct {
 	view   string
+	table  string // temporary, behind the view
 	fill   string // ?1 FromTS, ?2 FromSeq, ?3 ToSeq
 	rows   int
 	lo, hi int64 // ts of its rows
@@ -35,20 +45,31 @@ func (f *fresh) prepare(e *Engine, list []*compiled) error {
 		if err != nil {
 			return err
 		}
-		cols := pick(all, append(wanted, "seq", "ts", "process"))
-		names := make([]string, len(cols))
-		for i, c := range cols {
-			names[i] = quote(c)
+		var copied, names, shown []string
+		for _, c := range pick(all, append(wanted, "seq", "ts", "process")) {
+			if slices.Contains(lookedUp, c) {
+				shown = append(shown, fmt.Sprintf("(SELECT %s FROM main.%s m WHERE m.ts = n.ts) AS %s", shownAs("m.", c), view, quote(c)))
+				continue
+			}
+			if c == "seq" { // the rowid, so that an event is found by it
+				shown = append(shown, "n.rowid AS seq")
+				continue
+			}
+			copied, names = append(copied, c), append(names, quote(c))
+			shown = append(shown, "n."+quote(c)+" AS "+quote(c))
 		}
-		// Made from a SELECT, it takes over how the view's columns compare. The
-		// rowid is seq, so that an event is found by it.
-		err = f.once(fmt.Sprintf("CREATE TEMP TABLE %s AS SELECT %s FROM main.%[1]s WHERE 0", view, strings.Join(names, ", ")))
+		// Made from a SELECT, it takes over how the view's columns compare.
+		table := "new_" + view
+		err = f.once(fmt.Sprintf("CREATE TEMP TABLE %s AS SELECT %s FROM main.%s WHERE 0", table, strings.Join(names, ", "), view))
+		if err == nil {
+			err = f.once(fmt.Sprintf("CREATE TEMP VIEW %s AS SELECT %s FROM temp.%s n", view, strings.Join(shown, ", "), table))
+		}
 		if err != nil {
 			return err
 		}
-		f.tables = append(f.tables, &freshTable{view: view,
-			fill: fmt.Sprintf("INSERT INTO temp.%s(rowid, %s) SELECT seq, %s FROM main.%[1]s WHERE ts >= ?1 AND seq > ?2 AND seq <= ?3",
-				view, strings.Join(names, ", "), selectList(cols))})
+		f.tables = append(f.tables, &freshTable{view: view, table: table,
+			fill: fmt.Sprintf("INSERT INTO temp.%s(rowid, %s) SELECT seq, %s FROM main.%s WHERE ts >= ?1 AND seq > ?2 AND seq <= ?3",
+				table, strings.Join(names, ", "), selectList(copied), view)})
 	}
 	f.rules = list
 	e.compile(f.side, list)
@@ -71,7 +92,7 @@ const fillFactor = 5
 func (f *fresh) evaluate(ctx context.Context, e *Engine, r Range, res *Result) error {
 	defer func() {
 		for _, t := range f.tables {
-			_ = f.each("DELETE FROM temp."+t.view, nil) // if it fails, the next fill says so: the rows are there
+			_ = f.each("DELETE FROM temp."+t.table, nil) // if it fails, the next fill says so: the rows are there
 			t.rows = 0
 		}
 	}()
@@ -139,7 +160,7 @@ func (f *fresh) load(t *freshTable, r Range) (unreadable int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return 0, f.each("SELECT count(*), min(ts), max(ts) FROM temp."+t.view, func(s *sqlite.Stmt) {
+	return 0, f.each("SELECT count(*), min(ts), max(ts) FROM temp."+t.table, func(s *sqlite.Stmt) {
 		t.rows, t.lo, t.hi = s.ColumnInt(0), s.ColumnInt64(1), s.ColumnInt64(2)
 	})
 }

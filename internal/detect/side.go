@@ -74,18 +74,24 @@ func columns(s Session, view string) (names []string, err error) {
 	return names, err
 }
 
-// selectList is what is shown of a view: the columns by name, the long ones cut
-// to what rules match. Through BLOB, since the limit is in bytes and a text that
-// is no UTF-8 has no characters to count.
+// selectList is what is shown of a view: the columns by name.
 func selectList(cols []string) string {
 	list := make([]string, len(cols))
 	for i, c := range cols {
-		list[i] = quote(c)
-		if c == "cmdline" || c == "parent_cmdline" {
-			list[i] = fmt.Sprintf("CAST(substr(CAST(%s AS BLOB), 1, %d) AS TEXT) AS %[1]s", quote(c), maxValueBytes)
-		}
+		list[i] = shownAs("", c) + " AS " + quote(c)
 	}
 	return strings.Join(list, ", ")
+}
+
+// shownAs is how a column is shown to rules: the long ones are cut to what rules
+// match. Through BLOB, since the limit is in bytes and a text that is no UTF-8
+// has no characters to count.
+func shownAs(prefix, column string) string {
+	c := prefix + quote(column)
+	if column == "cmdline" || column == "parent_cmdline" {
+		return fmt.Sprintf("CASE WHEN octet_length(%s) > %d THEN CAST(substr(CAST(%[1]s AS BLOB), 1, %[2]d) AS TEXT) ELSE %[1]s END", c, maxValueBytes)
+	}
+	return c
 }
 
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

@@ -90,6 +90,9 @@ func (c Codec) Decode(b []byte, e *Event) (rest []byte, err error) {
 		e.Exit.Core, e.Exit.Presumed = f&1 != 0, f&2 != 0
 	case KindGap:
 		e.Gap = &Gap{Until: d.int(), Of: Kind(d.byte()), Lost: d.uint(), Cause: d.string()}
+		if e.Gap.Of >= NumKinds { // tables are indexed by it
+			d.fail()
+		}
 	case KindFork:
 	default:
 		return nil, fmt.Errorf("%w: kind %d", ErrCodec, e.Kind)

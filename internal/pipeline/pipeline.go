@@ -79,9 +79,10 @@ type Pipeline struct {
 	failure        atomic.Pointer[string] // why the store takes nothing at the moment
 
 	// Owned by Run.
-	batch []event.Event
-	last  Item     // newest item in batch
-	acks  []func() // of the items in batch
+	batch   []event.Event
+	session string   // place in the stream behind batch, "" when it holds
+	seq     uint64   // only items of the agent's own
+	acks    []func() // of the items in batch
 }
 
 // New makes a pipeline into store.
@@ -145,7 +146,9 @@ func (p *Pipeline) take(ctx context.Context, it Item) error {
 		}
 	}
 	p.batch = append(p.batch, it.Events...)
-	p.last = it
+	if it.Session != "" {
+		p.session, p.seq = it.Session, it.Seq
+	}
 	if it.Ack != nil {
 		p.acks = append(p.acks, it.Ack)
 	}
@@ -160,7 +163,7 @@ func (p *Pipeline) flush(ctx context.Context) error {
 	if len(p.batch) == 0 && len(p.acks) == 0 {
 		return nil
 	}
-	err := p.retry(ctx, func() error { return p.store.Append(ctx, p.batch, p.last.Session, p.last.Seq) })
+	err := p.retry(ctx, func() error { return p.store.Append(ctx, p.batch, p.session, p.seq) })
 	if err != nil {
 		return err
 	}
@@ -175,6 +178,7 @@ func (p *Pipeline) flush(ctx context.Context) error {
 	clear(p.batch) // lets go of the strings
 	clear(p.acks)
 	p.batch, p.acks = p.batch[:0], p.acks[:0]
+	p.session, p.seq = "", 0
 	if cap(p.batch) > 8*p.o.BatchRows {
 		p.batch = nil
 	}

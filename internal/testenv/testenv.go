@@ -5,6 +5,8 @@ package testenv
 
 import (
 	"os"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -31,5 +33,16 @@ func NeedBPF(t testing.TB) {
 	NeedRoot(t)
 	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
 		Skip(t, "needs a Linux kernel with BTF")
+	}
+	// Root in a container need not have them.
+	const need = 1<<38 | 1<<39 // CAP_PERFMON, CAP_BPF: linux/capability.h
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "CapEff:")
+	line, _, _ := strings.Cut(rest, "\n")
+	if have, err := strconv.ParseUint(strings.TrimSpace(line), 16, 64); err != nil || have&need != need {
+		Skip(t, "needs CAP_BPF and CAP_PERFMON; CapEff is "+strings.TrimSpace(line))
 	}
 }

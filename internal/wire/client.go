@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -38,16 +37,20 @@ func Dial(conn io.ReadWriteCloser, h Hello) (_ *Client, err error) {
 	}
 	timer := time.AfterFunc(handshakeTimeout, func() { conn.Close() })
 	defer timer.Stop()
-	if _, err := conn.Write(appendFrame(nil, Frame{Type: TypeHello, Payload: hello})); err != nil {
-		return nil, fmt.Errorf("greet procmond: %w", err)
-	}
+	// A busy server refuses and hangs up without waiting for a hello, so what it
+	// said counts more than that this could not be written.
+	_, writeErr := conn.Write(appendFrame(nil, Frame{Type: TypeHello, Payload: hello}))
 	c := &Client{conn: conn, r: bufio.NewReaderSize(conn, 2*frameTarget)}
 	f, err := readFrame(c.r)
 	switch {
+	case err == nil && f.Type == TypeRefuse && string(f.Payload) == ErrBusy.Error():
+		return nil, ErrBusy
+	case err == nil && f.Type == TypeRefuse:
+		return nil, fmt.Errorf("greet procmond: refused: %.200q", f.Payload)
+	case writeErr != nil:
+		return nil, fmt.Errorf("greet procmond: %w", writeErr)
 	case err != nil:
 		return nil, fmt.Errorf("greet procmond: %w", err)
-	case f.Type == TypeRefuse && strings.HasPrefix(string(f.Payload), ErrBusy.Error()):
-		return nil, ErrBusy
 	case f.Type != TypeWelcome:
 		return nil, fmt.Errorf("greet procmond: %w: type %d: %.100q", ErrFrame, f.Type, f.Payload)
 	}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -24,10 +25,14 @@ type queue struct {
 	bytes   int
 	last    uint64 // seq of the newest frame ever put
 	client  bool   // somebody is connected who will acknowledge
+	list    uint64 // first frame of the list that is being put or was given up, 0 = none
+	unsure  bool   // something was dropped, and no complete list was put since
 
-	// What was dropped since the queue was full and nobody was there.
+	// What was dropped since the queue was full and nobody was there. uncounted
+	// is for dropped gaps that did not know how much they stood for.
 	dropped     [event.NumKinds]uint64
-	droppedFrom int64
+	uncounted   [event.NumKinds]bool
+	droppedFrom int64 // Unix ns, 0 = nothing was dropped
 }
 
 type held struct {
@@ -66,6 +71,12 @@ func (q *queue) put(ctx context.Context, t Type, batch []event.Event) (dropped b
 func (q *queue) putFrame(ctx context.Context, t Type, payload []byte, batch []event.Event) (dropped bool, err error) {
 	q.mu.Lock()
 	for q.bytes+len(payload) > q.max && len(q.frames) > 0 {
+		if q.client && q.list != 0 && q.frames[0].seq >= q.list {
+			// The frames of a list are acknowledged with its end, or with what
+			// interrupts it: a list that is larger than the queue would wait for
+			// itself. It is in memory anyway, and there is never more than this one.
+			break
+		}
 		if !q.client {
 			q.drop(t, batch)
 			q.mu.Unlock()
@@ -89,6 +100,15 @@ func (q *queue) putFrame(ctx context.Context, t Type, payload []byte, batch []ev
 func (q *queue) push(t Type, payload []byte) { // with mu held
 	q.last++
 	data := appendFrame(make([]byte, 0, headerSize+len(payload)), Frame{Type: t, Seq: q.last, Payload: payload})
+	switch {
+	case t != TypeSync:
+		q.list = 0
+	case q.list == 0:
+		q.list = q.last
+	}
+	if t == TypeSyncEnd {
+		q.unsure = false
+	}
 	q.frames = append(q.frames, held{q.last, data})
 	q.bytes += len(data)
 	q.notify()
@@ -97,6 +117,7 @@ func (q *queue) push(t Type, payload []byte) { // with mu held
 // drop counts what is not put. The rows of a sync are no events, but the client
 // that comes must know that it needs another. With mu held.
 func (q *queue) drop(t Type, batch []event.Event) {
+	q.unsure = true
 	if q.droppedFrom == 0 {
 		q.droppedFrom = time.Now().UnixNano()
 	}
@@ -104,33 +125,44 @@ func (q *queue) drop(t Type, batch []event.Event) {
 		return
 	}
 	for i := range batch {
-		n := uint64(1)
-		if batch[i].Kind == event.KindGap {
-			n = batch[i].Gap.Lost
-			q.dropped[batch[i].Gap.Of] += n
-			continue
+		e := &batch[i]
+		if e.Time > 0 { // it happened before it came here
+			q.droppedFrom = min(q.droppedFrom, e.Time)
 		}
-		q.dropped[batch[i].Kind] += n
+		switch {
+		case e.Kind != event.KindGap:
+			q.dropped[e.Kind]++
+		case e.Known.Has(event.KnownLost):
+			q.dropped[e.Gap.Of] += e.Gap.Lost
+		default:
+			q.uncounted[e.Gap.Of] = true
+		}
 	}
 }
 
-// tellDropped puts a gap for each kind that was dropped. The few bytes may
-// exceed the bound. With mu held.
+// tellDropped puts a gap for each kind that was dropped, and one more where part
+// of it could not be counted. The few bytes may exceed the bound. With mu held.
 func (q *queue) tellDropped() {
 	if q.droppedFrom == 0 {
 		return
 	}
 	now := time.Now().UnixNano()
 	var gaps []event.Event
+	tell := func(k int, known event.Known, n uint64) {
+		gaps = append(gaps, event.Event{
+			Kind: event.KindGap, Source: event.SourceAgent, Known: event.KnownTime | known, Time: q.droppedFrom,
+			Gap: &event.Gap{Until: now, Of: event.Kind(k), Lost: n, Cause: "sentineld was away and procmond's queue full"},
+		})
+	}
 	for k, n := range q.dropped {
 		if n > 0 {
-			gaps = append(gaps, event.Event{
-				Kind: event.KindGap, Source: event.SourceAgent, Known: event.KnownTime | event.KnownLost, Time: q.droppedFrom,
-				Gap: &event.Gap{Until: now, Of: event.Kind(k), Lost: n, Cause: "sentineld was away and procmond's queue full"},
-			})
+			tell(k, event.KnownLost, n)
+		}
+		if q.uncounted[k] {
+			tell(k, 0, 0)
 		}
 	}
-	q.dropped, q.droppedFrom = [event.NumKinds]uint64{}, 0
+	q.dropped, q.uncounted, q.droppedFrom = [event.NumKinds]uint64{}, [event.NumKinds]bool{}, 0
 	q.push(TypeBatch, appendEvents(nil, q.codec, gaps))
 }
 
@@ -138,6 +170,10 @@ func (q *queue) tellDropped() {
 func (q *queue) ack(seq uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.free(seq)
+}
+
+func (q *queue) free(seq uint64) { // with mu held
 	n := 0
 	for n < len(q.frames) && q.frames[n].seq <= seq {
 		q.bytes -= len(q.frames[n].data)
@@ -179,17 +215,20 @@ func (q *queue) next(ctx context.Context, seq uint64) (held, error) {
 
 // attach tells that a client is there which has stored everything up to seq of
 // this queue (0 = nothing), and whether all that follows is still held.
-func (q *queue) attach(seq uint64) (resumed bool) {
-	q.ack(seq)
+func (q *queue) attach(seq uint64) (resumed bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if seq > q.last {
+		return false, fmt.Errorf("%w: hello behind frame %d of %d", ErrFrame, seq, q.last)
+	}
+	q.free(seq)
 	q.client = true
 	first := q.last + 1
 	if len(q.frames) > 0 {
 		first = q.frames[0].seq
 	}
 	q.notify()
-	return seq+1 == first && q.droppedFrom == 0
+	return seq+1 == first && !q.unsure, nil
 }
 
 func (q *queue) detach() {

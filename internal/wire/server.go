@@ -102,16 +102,21 @@ func (s *Server) Serve(ctx context.Context, conn io.ReadWriteCloser) error {
 	defer stop()
 
 	timer := time.AfterFunc(handshakeTimeout, func() { conn.Close() })
+	defer timer.Stop()
 	hello, err := readHello(r)
-	if err != nil {
-		return err
-	}
-	timer.Stop()
 	var at uint64
 	if hello.Session == s.session {
 		at = hello.Seq
 	}
-	resumed := s.queue.attach(at)
+	var resumed bool
+	if err == nil {
+		resumed, err = s.queue.attach(at)
+	}
+	if err != nil {
+		_, _ = conn.Write(appendFrame(nil, Frame{Type: TypeRefuse, Payload: []byte(err.Error())}))
+		return err
+	}
+	timer.Stop()
 	defer s.queue.detach()
 	if !resumed {
 		s.o.NeedSync()

@@ -62,7 +62,10 @@ func (s *ring) Close() error {
 			err = errors.Join(err, l.Close())
 		}
 		close(s.stop)
-		err = errors.Join(err, s.reader.Flush()) // wakes the reader
+		// Wake the reader, unless it has seen stop and is gone already.
+		if wake := s.reader.Flush(); wake != nil && !errors.Is(wake, os.ErrClosed) {
+			err = errors.Join(err, wake)
+		}
 	})
 	return err
 }
@@ -87,7 +90,9 @@ func (s *ring) run() {
 	var rec ringbuf.Record
 	timer := time.NewTimer(0)
 	<-timer.C
-	for {
+	// Close wakes the reader after it closed stop. A drain may take the wake-up
+	// for its own, so stop is looked at before each wait.
+	for !s.stopping() {
 		// A record that was thrown away wakes the reader but is never returned.
 		wait := time.Time{}
 		if s.HooksOnly {
@@ -95,31 +100,26 @@ func (s *ring) run() {
 		}
 		s.reader.SetDeadline(wait)
 		err := s.reader.ReadInto(&rec)
-		if s.HooksOnly && errors.Is(err, os.ErrDeadlineExceeded) {
-			err = ringbuf.ErrFlushed
-		}
-		if errors.Is(err, ringbuf.ErrFlushed) {
+		switch {
+		case errors.Is(err, ringbuf.ErrFlushed) || s.HooksOnly && errors.Is(err, os.ErrDeadlineExceeded):
 			rec.RawSample = rec.RawSample[:0]
-		} else if err != nil {
+		case err != nil:
 			s.err = errLost
 			return
 		}
-		stopping := s.stopping()
-		if !stopping && s.reader.AvailableBytes() < s.reader.BufferSize()/8 {
+		if s.reader.AvailableBytes() < s.reader.BufferSize()/8 {
 			timer.Reset(s.FlushDelay)
 			select {
 			case <-timer.C:
 			case <-s.stop:
-				stopping = true
 			}
 		}
 		if !s.drain(&rec) {
 			return
 		}
-		if stopping {
-			return
-		}
 	}
+	rec.RawSample = rec.RawSample[:0]
+	s.drain(&rec) // the programs are detached: this is the rest
 }
 
 func (s *ring) stopping() bool {

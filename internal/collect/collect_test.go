@@ -1,0 +1,265 @@
+package collect
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sentineld/sentineld/internal/event"
+)
+
+// nobody is a snapshot of an empty machine.
+func nobody(context.Context) ([]event.Event, error) { return nil, nil }
+
+// start runs a collector and waits until it waits for something.
+func start(t *testing.T, o Options, sink *record) (c *Collector, src *channel, ran <-chan error) {
+	t.Helper()
+	c, src = New(o), &channel{events: make(chan []event.Event)}
+	done := make(chan error, 1)
+	go func() { done <- c.Run(t.Context(), src, sink) }()
+	return c, src, done
+}
+
+func TestStats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &record{}
+		c, src, ran := start(t, Options{Snapshot: nobody}, sink)
+		time.Sleep(time.Second)
+		a, b := key(2, 2), key(3, 3)
+		src.events <- []event.Event{fork(a, initKey), fork(a, initKey), exec(a, "/bin/a"), fork(b, a), exit(a), exit(a)}
+		src.events <- nil
+		src.events <- []event.Event{gap(event.KindExec, 5), gap(0, 2)}
+		time.Sleep(time.Second)
+		src.Close()
+		if err := <-ran; err != nil {
+			t.Fatal(err)
+		}
+		want := Stats{Duplicate: 2, Syncs: 2, Live: 0}
+		want.Events[event.KindFork], want.Events[event.KindExec], want.Events[event.KindExit], want.Events[event.KindGap] = 2, 1, 2, 2
+		want.Lost[event.KindExec], want.Lost[0] = 5, 2
+		if diff := cmp.Diff(want, c.Stats()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+// What the source says while the snapshot is read waits for it, and a source
+// with nothing to say is not waited for long.
+func TestHeldBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &record{}
+		_, src, ran := start(t, Options{Snapshot: func(context.Context) ([]event.Event, error) {
+			time.Sleep(time.Minute)
+			return []event.Event{row(initKey, event.ProcessKey{}, "/init")}, nil
+		}}, sink)
+		a := key(2, 2)
+		src.events <- []event.Event{fork(a, initKey)}
+		src.events <- nil
+		time.Sleep(59 * time.Second)
+		if got := sink.got(); len(got) != 0 {
+			t.Errorf("handed on before the snapshot: %v", got)
+		}
+		time.Sleep(time.Second + 200*time.Millisecond)
+		if diff := cmp.Diff([]event.Event{row(initKey, event.ProcessKey{}, "/init"), fork(a, initKey)}, sink.got()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		src.Close()
+		<-ran
+	})
+}
+
+// With too much to hold back, the collector stops reading until the snapshot is
+// there: the events wait in the source, where loss is counted.
+func TestHeldEventsBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &record{}
+		_, src, ran := start(t, Options{HeldEvents: 2, Snapshot: func(context.Context) ([]event.Event, error) {
+			time.Sleep(time.Minute)
+			return nil, nil
+		}}, sink)
+		src.events <- []event.Event{exit(key(2, 2)), exit(key(3, 3))}
+		begin := time.Now()
+		src.events <- []event.Event{exit(key(4, 4))}
+		if d := time.Since(begin); d != time.Minute {
+			t.Errorf("the next batch was taken after %s, want a minute", d)
+		}
+		src.Close()
+		<-ran
+		if len(sink.got()) != 3 {
+			t.Errorf("%d events, want 3", len(sink.got()))
+		}
+	})
+}
+
+// Behind the snapshot a batch that reaches its end is enough: nobody waits for a
+// source that never falls silent.
+func TestBusySource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &record{}
+		_, src, ran := start(t, Options{Snapshot: nobody}, sink)
+		begin := time.Now()
+		e := exit(key(2, 2))
+		e.Time = begin.Add(time.Second).UnixNano()
+		synctest.Wait()
+		src.events <- []event.Event{e}
+		synctest.Wait()
+		if len(sink.got()) != 1 || time.Since(begin) != 0 {
+			t.Errorf("%d events after %s", len(sink.got()), time.Since(begin))
+		}
+		src.Close()
+		<-ran
+	})
+	synctest.Test(t, func(t *testing.T) { // the same, when the batch is what fills the bound
+		sink := &record{}
+		_, src, ran := start(t, Options{Snapshot: nobody, HeldEvents: 1}, sink)
+		synctest.Wait()
+		begin := time.Now()
+		src.events <- []event.Event{exit(key(2, 2))}
+		synctest.Wait()
+		if len(sink.got()) != 1 || time.Since(begin) != 0 {
+			t.Errorf("%d events after %s", len(sink.got()), time.Since(begin))
+		}
+		src.Close()
+		<-ran
+	})
+}
+
+func TestNeedSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &record{}
+		c, src, ran := start(t, Options{Snapshot: nobody}, sink)
+		synctest.Wait() // it is in its first one
+		for range 3 {   // a request that nobody has served yet stands for all
+			c.NeedSync()
+		}
+		time.Sleep(time.Second)
+		if n := c.Stats().Syncs; n != 2 {
+			t.Errorf("%d syncs, want 2", n)
+		}
+		src.Close()
+		<-ran
+	})
+}
+
+// A source that ends while the snapshot is read: what it told is not lost.
+func TestSourceEndsDuringSnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lost := errors.New("ring lost")
+		sink := &record{}
+		_, src, ran := start(t, Options{Snapshot: func(context.Context) ([]event.Event, error) {
+			time.Sleep(time.Minute)
+			return []event.Event{row(initKey, event.ProcessKey{}, "/init")}, nil
+		}}, sink)
+		src.events <- []event.Event{exit(key(2, 2))}
+		src.err = lost
+		src.Close()
+		if err := <-ran; err != lost {
+			t.Errorf("Run = %v, want the source's error", err)
+		}
+		if len(sink.got()) != 2 {
+			t.Errorf("%d events, want 2", len(sink.got()))
+		}
+	})
+	synctest.Test(t, func(t *testing.T) { // between the snapshot and the silence
+		sink := &record{}
+		_, src, ran := start(t, Options{Snapshot: nobody}, sink)
+		synctest.Wait()
+		src.Close()
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestErrors(t *testing.T) {
+	bad := errors.New("bad")
+	failing := func(context.Context) ([]event.Event, error) {
+		time.Sleep(time.Second)
+		return nil, bad
+	}
+	some := []event.Event{exit(key(2, 2))}
+	for _, test := range []struct {
+		name string
+		o    Options
+		sink error
+		send int // batches
+	}{
+		{"snapshot fails", Options{Snapshot: failing}, nil, 0},
+		{"snapshot fails with too much held", Options{Snapshot: failing, HeldEvents: 1}, nil, 1},
+		{"sink fails", Options{Snapshot: nobody}, bad, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, src, ran := start(t, test.o, &record{err: test.sink})
+				for range test.send {
+					src.events <- some
+				}
+				if err := <-ran; !errors.Is(err, bad) {
+					t.Errorf("Run = %v", err)
+				}
+			})
+		})
+	}
+	// The sink fails later: in a put, and for what was held or caught up.
+	for name, failAt := range map[string]int{"at once": 1, "live": 2} {
+		t.Run("put fails "+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sink := &laterFailing{at: failAt, err: bad}
+				c, src := New(Options{Snapshot: nobody}), &channel{events: make(chan []event.Event)}
+				ran := make(chan error, 1)
+				go func() { ran <- c.Run(t.Context(), src, sink) }()
+				for range failAt {
+					src.events <- some
+					time.Sleep(time.Second)
+				}
+				if err := <-ran; err != bad {
+					t.Errorf("Run = %v", err)
+				}
+			})
+		})
+	}
+}
+
+// laterFailing is a sink whose puts fail from the at-th on.
+type laterFailing struct {
+	at, puts int
+	err      error
+}
+
+func (f *laterFailing) Put(context.Context, []event.Event) error {
+	if f.puts++; f.puts >= f.at {
+		return f.err
+	}
+	return nil
+}
+
+func (f *laterFailing) Sync(context.Context, []event.Event, []event.Event) error { return nil }
+
+func TestAbort(t *testing.T) {
+	for name, wait := range map[string]time.Duration{"in the snapshot": time.Second, "at rest": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				c := New(Options{Snapshot: func(ctx context.Context) ([]event.Event, error) {
+					select {
+					case <-ctx.Done():
+						return nil, ctx.Err()
+					case <-time.After(time.Minute):
+						return nil, nil
+					}
+				}})
+				ran := make(chan error, 1)
+				go func() { ran <- c.Run(ctx, &channel{events: make(chan []event.Event)}, &record{}) }()
+				time.Sleep(wait)
+				cancel()
+				if err := <-ran; !errors.Is(err, context.Canceled) {
+					t.Errorf("Run = %v", err)
+				}
+			})
+		})
+	}
+}

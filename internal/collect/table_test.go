@@ -1,0 +1,292 @@
+package collect
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sentineld/sentineld/internal/event"
+)
+
+// words shows events as short texts.
+func words(list []event.Event) []string {
+	var out []string
+	for _, e := range list {
+		s := e.Kind.String()
+		if !e.Process.IsZero() {
+			s += strings.Replace(e.Process.String(), "abcdef01-", " ", 1)
+		}
+		switch {
+		case e.Kind == event.KindExec && e.Exec.Exe != "":
+			s += " " + e.Exec.Exe
+		case e.Kind == event.KindExit && e.Exit.Presumed:
+			s += " presumed"
+		}
+		if e.Source == event.SourceSnapshot {
+			s += " (snapshot)"
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func TestMerge(t *testing.T) {
+	none := event.ProcessKey{}
+	a, b, c, again := key(2, 20), key(3, 30), key(4, 40), key(2, 200) // again has a's pid
+	early := key(9, 10)
+	for _, test := range []struct {
+		name             string
+		before           []event.Event // told live, ahead of the snapshot
+		rows, held       []event.Event
+		live, news, late []string
+		after            []string // what is handed on of held
+	}{
+		{
+			name: "first look, parents first",
+			rows: []event.Event{row(b, a, "/b"), row(a, early, "/a"), row(early, none, "/e")},
+			live: []string{"exec 9-10 /e (snapshot)", "exec 2-20 /a (snapshot)", "exec 3-30 /b (snapshot)"},
+			news: []string{"exec 9-10 /e (snapshot)", "exec 2-20 /a (snapshot)", "exec 3-30 /b (snapshot)"},
+		},
+		{
+			name:   "nothing new",
+			before: []event.Event{fork(a, none), exec(a, "/a")},
+			rows:   []event.Event{row(a, none, "/a")},
+			live:   []string{"exec 2-20 /a (snapshot)"},
+		},
+		{
+			name:   "an exec was lost",
+			before: []event.Event{fork(a, none), exec(a, "/a")},
+			rows:   []event.Event{row(a, none, "/b")},
+			live:   []string{"exec 2-20 /b (snapshot)"},
+			news:   []string{"exec 2-20 /b (snapshot)"},
+		},
+		{
+			name:   "a row that could not be read in full changes nothing",
+			before: []event.Event{fork(a, none), exec(a, "/a")},
+			rows:   []event.Event{*bare(&event.Event{Process: a})},
+			live:   []string{"exec 2-20 (snapshot)"},
+		},
+		{
+			name:   "an exit was lost",
+			before: []event.Event{fork(a, none), fork(b, none)},
+			rows:   []event.Event{row(b, none, "/b")},
+			live:   []string{"exec 3-30 /b (snapshot)"},
+			news:   []string{"exec 3-30 /b (snapshot)", "exit 2-20 presumed (snapshot)"},
+		},
+		{
+			name:   "a row read before an exit that is told already",
+			before: []event.Event{fork(a, none), exit(a)},
+			rows:   []event.Event{row(a, none, "/a")},
+		},
+		{
+			name:  "born meanwhile",
+			rows:  []event.Event{row(a, none, "/a")},
+			held:  []event.Event{fork(a, none)},
+			late:  []string{"exec 2-20 /a (snapshot)"},
+			after: []string{"fork 2-20"},
+		},
+		{
+			name:  "born and executed meanwhile",
+			rows:  []event.Event{row(a, none, "/half")},
+			held:  []event.Event{fork(a, none), exec(a, "/a")},
+			after: []string{"fork 2-20", "exec 2-20 /a"},
+		},
+		{
+			name:  "executed meanwhile: the row may show the half of each",
+			rows:  []event.Event{row(a, none, "/half")},
+			held:  []event.Event{exec(a, "/a")},
+			live:  []string{"exec 2-20 (snapshot)"},
+			news:  []string{"exec 2-20 (snapshot)"},
+			after: []string{"exec 2-20 /a"},
+		},
+		{
+			name:   "ended before its row was read",
+			before: []event.Event{fork(a, none)},
+			held:   []event.Event{exit(a)},
+			live:   []string{"exec 2-20 (snapshot)"},
+			after:  []string{"exit 2-20"},
+		},
+		{
+			name:   "executed and gone: its exit may be lost, but it lives at this point",
+			before: []event.Event{fork(a, none)},
+			held:   []event.Event{exec(a, "/a")},
+			live:   []string{"exec 2-20 (snapshot)"},
+			after:  []string{"exec 2-20 /a"},
+		},
+		{
+			name:  "ended behind its row",
+			rows:  []event.Event{row(a, none, "/a")},
+			held:  []event.Event{exit(a), exit(a)},
+			live:  []string{"exec 2-20 /a (snapshot)"},
+			news:  []string{"exec 2-20 /a (snapshot)"},
+			after: []string{"exit 2-20"},
+		},
+		{
+			name:   "pid used again, both told",
+			before: []event.Event{fork(a, none)},
+			rows:   []event.Event{row(again, none, "/a")},
+			held:   []event.Event{exit(a), fork(again, none)},
+			live:   []string{"exec 2-20 (snapshot)"},
+			late:   []string{"exec 2-200 /a (snapshot)"},
+			after:  []string{"exit 2-20", "fork 2-200"},
+		},
+		{
+			name:   "pid used again, exit lost",
+			before: []event.Event{fork(a, none)},
+			rows:   []event.Event{row(again, none, "/a")},
+			live:   []string{"exec 2-200 /a (snapshot)"},
+			news:   []string{"exit 2-20 presumed (snapshot)", "exec 2-200 /a (snapshot)"},
+		},
+		{
+			name:   "pid used again, fork lost: the older one lives at this point",
+			before: []event.Event{fork(a, none)},
+			rows:   []event.Event{row(again, none, "/a")},
+			held:   []event.Event{exit(a), gap(event.KindFork, 1)},
+			live:   []string{"exec 2-20 (snapshot)"},
+			after:  []string{"exit 2-20", "gap"},
+		},
+		{
+			name:  "a failed exec says nothing of who lives",
+			rows:  []event.Event{row(a, none, "/a")},
+			held:  []event.Event{{Kind: event.KindExecFailed, Process: a}, fork(c, a)},
+			live:  []string{"exec 2-20 /a (snapshot)"},
+			news:  []string{"exec 2-20 /a (snapshot)"},
+			after: []string{"exec_failed 2-20", "fork 4-40"},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			tab := newTable()
+			for i := range test.before {
+				tab.apply(nil, &test.before[i])
+			}
+			live, news, late := tab.merge(test.rows, [][]event.Event{test.held}, 7)
+			var after []event.Event
+			for i := range test.held {
+				after = tab.apply(after, &test.held[i])
+			}
+			for what, pair := range map[string][2][]string{
+				"live": {test.live, words(live)}, "news": {test.news, words(news)},
+				"late": {test.late, words(late)}, "after": {test.after, words(after)},
+			} {
+				if diff := cmp.Diff(pair[0], pair[1]); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", what, diff)
+				}
+			}
+		})
+	}
+}
+
+func TestCatchUp(t *testing.T) {
+	a, b, c := key(2, 20), key(3, 30), key(4, 40)
+	tab := newTable()
+	for _, e := range []event.Event{fork(a, initKey), fork(b, initKey), exec(b, "/b"), fork(c, initKey), exit(c)} {
+		tab.apply(nil, &e)
+	}
+	late := []event.Event{row(a, initKey, "/a"), row(b, initKey, "/b"), row(c, initKey, "/c"), row(key(5, 50), initKey, "/forgotten")}
+	if diff := cmp.Diff([]string{"exec 2-20 /a (snapshot)"}, words(tab.catchUp(late))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Polling finds a process that a snapshot found between two of its looks once
+// more, and must not make a second exec of it.
+func TestPolledBehindSnapshot(t *testing.T) {
+	a := key(2, 20)
+	polled := func(exe string) event.Event {
+		e := row(a, initKey, exe)
+		e.Source = event.SourcePoll
+		return e
+	}
+	tab := newTable()
+	tab.merge([]event.Event{row(a, initKey, "/a")}, nil, 0)
+	unread := polled("")
+	unread.Known = event.KnownParent
+	for _, test := range []struct {
+		e    event.Event
+		want int
+	}{{polled("/a"), 0}, {polled("/b"), 1}, {polled("/b"), 0}, {unread, 1}} {
+		if out := tab.apply(nil, &test.e); len(out) != test.want {
+			t.Errorf("exec of %q: handed on %q, want %d", test.e.Exec.Exe, words(out), test.want)
+		}
+	}
+}
+
+func TestPIDUsedAgain(t *testing.T) {
+	old, young := key(2, 20), key(2, 200)
+	for _, first := range []event.Event{fork(young, initKey), exec(young, "/y"), exit(young)} {
+		tab := newTable()
+		e := fork(old, initKey)
+		tab.apply(nil, &e)
+		first.Time = 99
+		out := tab.apply(nil, &first)
+		if len(out) != 2 || out[0].Kind != event.KindExit || !out[0].Exit.Presumed || out[0].Process != old || out[0].Time != 99 {
+			t.Errorf("%s of the young: %q", first.Kind, words(out))
+		}
+		// The true exit comes too late to count.
+		e = exit(old)
+		if out := tab.apply(nil, &e); len(out) != 0 || tab.duplicates != 1 {
+			t.Errorf("late exit of the old: %q, %d duplicates", words(out), tab.duplicates)
+		}
+	}
+	// An old process that is told behind the young one must not end it.
+	tab := newTable()
+	for _, e := range []event.Event{fork(young, initKey), exit(old)} {
+		if out := tab.apply(nil, &e); len(out) != 1 {
+			t.Errorf("%q", words(out))
+		}
+	}
+	if tab.live != 1 || tab.byPID[2] != young {
+		t.Errorf("%d live, pid 2 is %s", tab.live, tab.byPID[2])
+	}
+}
+
+// Ended processes are remembered for a while, but neither for long nor in any
+// number.
+func TestTombstones(t *testing.T) {
+	tab := newTable()
+	end := func(pid uint32, at int64) {
+		e := exit(key(pid, uint64(pid)))
+		e.Time = at
+		tab.apply(nil, &e)
+	}
+	end(1, 0)
+	end(2, int64(tombstoneTime))
+	if len(tab.procs) != 2 {
+		t.Errorf("%d remembered, want 2", len(tab.procs))
+	}
+	end(3, int64(tombstoneTime)+1)
+	if len(tab.procs) != 2 || len(tab.byPID) != 2 || tab.procs[key(1, 1)] != nil {
+		t.Errorf("%d remembered under %d pids, want 2: the first is too old", len(tab.procs), len(tab.byPID))
+	}
+	for pid := range uint32(2 * tombstonesMax) {
+		end(pid+10, 2*int64(tombstoneTime))
+	}
+	if len(tab.procs) != tombstonesMax || len(tab.byPID) != tombstonesMax || len(tab.ended) != tombstonesMax || tab.live != 0 {
+		t.Errorf("%d processes, %d pids, %d tombstones, %d live; want %d and none live", len(tab.procs), len(tab.byPID), len(tab.ended), tab.live, tombstonesMax)
+	}
+	// A pid that is in use again is not forgotten with its old process.
+	tab = newTable()
+	for _, e := range []event.Event{exit(key(5, 50)), fork(key(5, 51), initKey)} {
+		tab.apply(nil, &e)
+	}
+	end(6, 3*int64(tombstoneTime))
+	if tab.byPID[5] != key(5, 51) || tab.procs[key(5, 50)] != nil {
+		t.Errorf("pid 5 is %v", tab.byPID[5])
+	}
+}
+
+func BenchmarkApply(b *testing.B) {
+	tab := newTable()
+	var out []event.Event
+	n := uint64(0)
+	for b.Loop() {
+		n++
+		k := key(uint32(n%30000)+2, n)
+		for _, e := range [...]event.Event{fork(k, initKey), exec(k, "/bin/true"), exit(k)} {
+			e.Time = int64(n) * 1_000_000
+			out = tab.apply(out[:0], &e)
+		}
+	}
+	b.ReportAllocs()
+}

@@ -1,0 +1,424 @@
+package collect
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/sentineld/sentineld/internal/event"
+)
+
+// action is one thing that happens in the world of TestAgainstTruth.
+type action struct {
+	Kind   event.Kind
+	Pick   int           // which process does it
+	Wait   time.Duration // before it
+	Lost   bool          // the source does not see it, and says so in a gap
+	Twice  bool          // the source tells it twice
+	Flush  bool          // the source delivers what it has
+	Resync bool          // somebody asks for a list
+}
+
+type truthPlan struct {
+	Before  int // processes that are there before anybody looks
+	Actions []action
+	Read    []time.Duration // how long the snapshot takes for each half of a row, in turn
+}
+
+func drawTruth(t *rapid.T, losses bool) truthPlan {
+	wait := rapid.Map(rapid.IntRange(0, 20), func(n int) time.Duration { return time.Duration(n) * time.Millisecond })
+	chance := func(t *rapid.T, label string, one, in int) bool { return rapid.IntRange(1, in).Draw(t, label) <= one }
+	return truthPlan{
+		Before: rapid.IntRange(0, 5).Draw(t, "before"),
+		Actions: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) action {
+			return action{
+				Kind: rapid.SampledFrom([]event.Kind{event.KindFork, event.KindFork, event.KindExec, event.KindExit}).Draw(t, "kind"),
+				Pick: rapid.IntRange(0, 100).Draw(t, "pick"), Wait: wait.Draw(t, "wait"),
+				Lost: losses && chance(t, "lost", 1, 4), Twice: chance(t, "twice", 1, 6),
+				Flush: chance(t, "flush", 1, 3), Resync: chance(t, "resync", 1, 12),
+			}
+		}), 0, 60).Draw(t, "actions"),
+		Read: rapid.SliceOfN(wait, 1, 5).Draw(t, "read"),
+	}
+}
+
+// life is a process of the world.
+type life struct {
+	key, parent event.ProcessKey
+	image       string
+	alive       bool
+
+	// What the source told of it.
+	forkTold, exitTold bool
+	execsTold          []uint64 // their inodes, which number them
+	forkLost, exitLost bool
+	execLost           bool
+}
+
+// world is the truth, and the kernel's end of the source. Its pids are few, so
+// that they are used again soon.
+type world struct {
+	mu      sync.Mutex // guards the rest
+	lives   map[event.ProcessKey]*life
+	tick    uint64
+	pending []event.Event // not delivered yet
+	oldest  time.Time     // of pending
+	lost    [event.NumKinds]uint64
+	events  chan []event.Event
+	read    []time.Duration
+	reads   int
+}
+
+var initKey = key(1, 1)
+
+func newWorld(p truthPlan) *world {
+	w := &world{lives: map[event.ProcessKey]*life{}, tick: 1, events: make(chan []event.Event, 1000), read: p.Read}
+	w.lives[initKey] = &life{key: initKey, image: "init", alive: true}
+	for range p.Before {
+		if l := w.fork(initKey); l != nil {
+			l.image = fmt.Sprint("before", w.tick)
+		}
+	}
+	return w
+}
+
+// alive lists the living, oldest first.
+func (w *world) alive() []*life {
+	list := slices.Collect(maps.Values(w.lives))
+	list = slices.DeleteFunc(list, func(l *life) bool { return !l.alive })
+	slices.SortFunc(list, func(a, b *life) int { return int(a.key.Start) - int(b.key.Start) })
+	return list
+}
+
+// fork starts a process under the lowest free pid, if there is one.
+func (w *world) fork(parent event.ProcessKey) *life {
+	used := map[uint32]bool{}
+	for _, l := range w.alive() {
+		used[l.key.PID] = true
+	}
+	for pid := uint32(2); pid < 9; pid++ {
+		if !used[pid] {
+			w.tick++
+			l := &life{key: key(pid, w.tick), parent: parent, image: w.lives[parent].image, alive: true}
+			w.lives[l.key] = l
+			return l
+		}
+	}
+	return nil
+}
+
+// act lets a thing happen, and the source see it or not.
+func (w *world) act(a action) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	list := w.alive()
+	l := list[a.Pick%len(list)]
+	var e event.Event
+	switch a.Kind {
+	case event.KindFork:
+		child := w.fork(l.key)
+		if child == nil {
+			return
+		}
+		e = fork(child.key, l.key)
+		child.forkTold, child.forkLost = !a.Lost, a.Lost
+	case event.KindExec:
+		w.tick++
+		l.image = fmt.Sprint("image", w.tick)
+		e = exec(l.key, l.image)
+		e.Exec.Inode = w.tick
+		if a.Lost {
+			l.execLost = true
+		} else {
+			l.execsTold = append(l.execsTold, w.tick)
+		}
+		a.Twice = false // a second exec is a second exec
+	case event.KindExit:
+		if l.key == initKey {
+			return
+		}
+		l.alive = false
+		e = exit(l.key)
+		l.exitTold, l.exitLost = !a.Lost, a.Lost
+	}
+	if e.Time = time.Now().UnixNano(); len(w.pending) == 0 {
+		w.oldest = time.Now()
+	}
+	switch {
+	case a.Lost:
+		w.lost[e.Kind]++
+	case a.Twice:
+		w.pending = append(w.pending, e, e)
+	default:
+		w.pending = append(w.pending, e)
+	}
+}
+
+const worldFlush = 50 * time.Millisecond // twice that fits into the collector's Quiet
+
+// flush delivers what is pending, when it is time or at once.
+func (w *world) flush(now bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !now && (len(w.pending) == 0 || time.Since(w.oldest) < worldFlush-20*time.Millisecond) {
+		return
+	}
+	for k, n := range w.lost {
+		if n > 0 {
+			g := gap(event.Kind(k), n)
+			g.Time = time.Now().UnixNano()
+			w.pending = append(w.pending, g)
+		}
+	}
+	w.lost = [event.NumKinds]uint64{}
+	w.events <- w.pending // an empty batch is no news, but not forbidden
+	w.pending = nil
+}
+
+func (w *world) pause() {
+	w.reads++
+	time.Sleep(w.read[w.reads%len(w.read)] + time.Microsecond) // never at the time of an action
+}
+
+// snapshot reads one process after the other while the world goes on. The two
+// parts of an image are read at different times, as from /proc.
+func (w *world) snapshot(context.Context) ([]event.Event, error) {
+	w.mu.Lock()
+	list := w.alive()
+	w.mu.Unlock()
+	var rows []event.Event
+	for _, l := range list {
+		w.pause()
+		w.mu.Lock()
+		alive, exe := l.alive, l.image
+		r := row(l.key, l.parent, exe)
+		r.Time = time.Now().UnixNano()
+		w.mu.Unlock()
+		if !alive {
+			continue
+		}
+		w.pause()
+		w.mu.Lock()
+		alive, r.Exec.Args = l.alive, l.image+"\x00"
+		w.mu.Unlock()
+		if alive {
+			rows = append(rows, r)
+		}
+	}
+	return rows, nil
+}
+
+// reader follows the stream as whoever gets it does.
+type reader struct {
+	alive map[event.ProcessKey]bool
+	image map[event.ProcessKey]string // exe and args; "" = not told
+	at    int                         // events of the stream that were read
+	fault error
+}
+
+func (r *reader) fail(format string, args ...any) {
+	if r.fault == nil {
+		r.fault = fmt.Errorf(format, args...)
+	}
+}
+
+// follow reads the stream on from where it was left.
+func (r *reader) follow(stream []event.Event) {
+	for ; r.at < len(stream); r.at++ {
+		e := stream[r.at]
+		was, known := r.alive[e.Process]
+		if known && !was {
+			r.fail("%s of %s behind its exit", e.Kind, e.Process)
+		}
+		for k, alive := range r.alive {
+			if alive && k.PID == e.Process.PID && k != e.Process {
+				r.fail("%s of %s while %s has its pid", e.Kind, e.Process, k)
+			}
+		}
+		switch e.Kind {
+		case event.KindFork:
+			if known {
+				r.fail("fork of %s, which is known", e.Process)
+			}
+			r.alive[e.Process], r.image[e.Process] = true, r.image[e.Parent]
+		case event.KindExec:
+			r.alive[e.Process] = true
+			if e.Known.Has(event.KnownExe | event.KnownArgs) {
+				r.image[e.Process] = e.Exec.Exe + "|" + e.Exec.Args
+			}
+		case event.KindExit:
+			r.alive[e.Process] = false
+		}
+	}
+}
+
+func (r *reader) living() map[event.ProcessKey]bool {
+	m := map[event.ProcessKey]bool{}
+	for k, alive := range r.alive {
+		if alive {
+			m[k] = true
+		}
+	}
+	return m
+}
+
+func texts(m map[event.ProcessKey]bool) string {
+	var s []string
+	for k := range m {
+		s = append(s, k.String())
+	}
+	slices.Sort(s)
+	return strings.Join(s, " ")
+}
+
+// Whatever happens while the snapshot is read, and whatever the source loses, in
+// the end the stream, the lists and the table all say what is true.
+func TestAgainstTruth(t *testing.T) {
+	for _, losses := range []bool{false, true} {
+		t.Run(fmt.Sprintf("losses=%v", losses), func(t *testing.T) {
+			rapid.Check(t, func(rt *rapid.T) {
+				p := drawTruth(rt, losses)
+				var failure error
+				synctest.Test(t, func(t *testing.T) { failure = runTruth(t.Context(), p, losses) })
+				if failure != nil {
+					rt.Fatal(failure)
+				}
+			})
+		})
+	}
+}
+
+func runTruth(ctx context.Context, p truthPlan, losses bool) error {
+	w := newWorld(p)
+	src := &channel{events: w.events}
+	r := &reader{alive: map[event.ProcessKey]bool{}, image: map[event.ProcessKey]string{}}
+	sink := &record{}
+	sink.onSync = func(live []event.Event) { // with sink.mu held
+		r.follow(sink.stream)
+		list := map[event.ProcessKey]bool{}
+		for _, e := range live {
+			if list[e.Process] {
+				r.fail("%s is in a list twice", e.Process)
+			}
+			list[e.Process] = true
+		}
+		if got, want := texts(list), texts(r.living()); got != want {
+			r.fail("a list has %s, the stream up to it %s", got, want)
+		}
+	}
+	c := New(Options{Snapshot: w.snapshot, Quiet: 3 * worldFlush})
+	ran := make(chan error, 1)
+	go func() { ran <- c.Run(ctx, src, sink) }()
+
+	for _, a := range p.Actions {
+		time.Sleep(a.Wait)
+		w.act(a)
+		w.flush(a.Flush)
+		if a.Resync {
+			c.NeedSync()
+		}
+	}
+	w.flush(true)
+	time.Sleep(time.Minute)
+	read := func() {
+		sink.mu.Lock()
+		defer sink.mu.Unlock()
+		r.follow(sink.stream)
+	}
+	read()
+	w.check(r, losses, false)
+	c.NeedSync() // of a world at rest: now everything must be known
+	time.Sleep(time.Minute)
+	read()
+	w.check(r, losses, true)
+	if s := c.Stats(); s.Live != len(w.alive()) {
+		r.fail("Stats().Live = %d, want %d", s.Live, len(w.alive()))
+	}
+	src.Close()
+	if err := <-ran; err != nil {
+		return err
+	}
+	w.checkOnce(r, sink.stream, losses)
+	inTable := map[event.ProcessKey]bool{}
+	for k, q := range c.table.procs {
+		if !q.ended {
+			inTable[k] = true
+		}
+	}
+	if got, want := texts(inTable), texts(w.living()); got != want {
+		r.fail("the table has %s, the truth is %s", got, want)
+	}
+	return r.fault
+}
+
+func (w *world) living() map[event.ProcessKey]bool {
+	m := map[event.ProcessKey]bool{}
+	for _, l := range w.alive() {
+		m[l.key] = true
+	}
+	return m
+}
+
+// check compares what a reader of the stream believes with the truth. The image
+// of a child that no snapshot has read may be missing, or wrong where an exec of
+// its parent was lost; a snapshot of a world at rest tells all of them.
+func (w *world) check(r *reader, losses, atRest bool) {
+	if got, want := texts(r.living()), texts(w.living()); got != want {
+		r.fail("the stream has %s, the truth is %s", got, want)
+	}
+	for _, l := range w.alive() {
+		want := l.image + "|" + l.image + "\x00"
+		if got := r.image[l.key]; got != want && (atRest || got != "" && !losses) {
+			r.fail("the image of %s is told as %q, the truth is %q", l.key, got, want)
+		}
+	}
+}
+
+// checkOnce compares the stream with what the source told: each thing once.
+func (w *world) checkOnce(r *reader, stream []event.Event, losses bool) {
+	forks, exits, presumed := map[event.ProcessKey]int{}, map[event.ProcessKey]int{}, map[event.ProcessKey]int{}
+	execs := map[uint64]int{}
+	found := map[event.ProcessKey]int{}
+	for _, e := range stream {
+		switch {
+		case e.Kind == event.KindFork:
+			forks[e.Process]++
+		case e.Kind == event.KindExec && e.Source == event.SourceSnapshot:
+			found[e.Process]++
+		case e.Kind == event.KindExec:
+			execs[e.Exec.Inode]++
+		case e.Kind == event.KindExit && e.Exit.Presumed:
+			presumed[e.Process]++
+		case e.Kind == event.KindExit:
+			exits[e.Process]++
+		}
+	}
+	for k, l := range w.lives {
+		want := map[bool]int{true: 1}
+		if forks[k] != want[l.forkTold] {
+			r.fail("%d forks of %s are told, the source told %v", forks[k], k, l.forkTold)
+		}
+		if exits[k] != want[l.exitTold] {
+			r.fail("%d exits of %s are told, the source told %v", exits[k], k, l.exitTold)
+		}
+		if presumed[k] > want[l.exitLost] {
+			r.fail("%d exits of %s are presumed, lost was %v", presumed[k], k, l.exitLost)
+		}
+		for _, n := range l.execsTold {
+			if execs[n] != 1 {
+				r.fail("exec %d of %s is told %d times", n, k, execs[n])
+			}
+		}
+		if !losses && found[k] > 1 {
+			r.fail("%s is told as found running %d times", k, found[k])
+		}
+	}
+}
