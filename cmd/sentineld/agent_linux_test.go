@@ -459,6 +459,7 @@ func TestWithoutPrivileges(t *testing.T) {
 	l.dir, l.out = filepath.Join(dir, "data"), &syncBuffer{}
 	l.cmd = exec.Command(filepath.Join(dir, "sentineld"), "run", "--data-dir", l.dir, "--poll-interval", "50ms", "--socket", filepath.Join(dir, "none"))
 	l.cmd.Stdout, l.cmd.Stderr = l.out, l.out
+	l.cmd.Env = append(os.Environ(), "HOME="+dir)
 	l.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	if err := l.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -41,10 +41,7 @@ func (a *alertsListCmd) Run(ctx context.Context, c *config.Config, std streams) 
 	defer stmt.Finalize()
 	stmt.BindText(1, a.State)
 	stmt.BindInt64(2, int64(a.N))
-	columns := make([]string, stmt.ColumnCount())
-	for i := range columns {
-		columns[i] = stmt.ColumnName(i)
-	}
+	columns := columnNames(stmt)
 	shown := columns
 	table := outputMode(std.out, a.Output) != "json"
 	if table {
@@ -67,6 +64,9 @@ func (a *alertsListCmd) Run(ctx context.Context, c *config.Config, std streams) 
 			whole = whole && by["complete"] == int64(1)
 			if table {
 				row = alertRow(by)
+				if out.mode == "csv" { // read by programs, which want the zone
+					row[0] = by["time"]
+				}
 			}
 			if err := out.row(row...); err != nil {
 				return err

@@ -6,6 +6,8 @@ import (
 	"context"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 
@@ -29,6 +31,10 @@ type commands struct {
 }
 
 func main() {
+	// A write to a pipe that nobody reads gives an error, which each command
+	// judges, instead of the signal that ends the program: an agent must not die
+	// with whoever read its alerts.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(cli.Main("sentineld", os.Stderr, run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)))
 }
 

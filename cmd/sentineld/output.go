@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -11,11 +12,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/jedib0t/go-pretty/v6/text"
 	"golang.org/x/term"
 
-	"github.com/sentineld/sentineld/internal/alert"
 	"github.com/sentineld/sentineld/internal/event"
 )
 
@@ -26,6 +28,7 @@ type output struct {
 	w       *bufio.Writer
 	mode    string
 	colour  bool
+	look    bool // somebody looks at w
 	columns []string
 	csv     *csv.Writer
 	buf     []byte
@@ -63,7 +66,13 @@ func outputMode(w io.Writer, asked string) string {
 }
 
 func newOutput(w io.Writer, asked string, columns []string) *output {
-	o := &output{w: bufio.NewWriterSize(w, 32<<10), mode: outputMode(w, asked), colour: useColour(w), columns: columns}
+	o := &output{w: bufio.NewWriterSize(w, 32<<10), mode: outputMode(w, asked), colour: useColour(w), look: isTerminal(w), columns: columns}
+	if o.mode == "table" {
+		o.columns = make([]string, len(columns))
+		for i, c := range columns {
+			o.columns[i] = safe(c) // a query names its columns as it likes
+		}
+	}
 	if o.mode == "csv" {
 		o.csv = csv.NewWriter(o.w)
 	}
@@ -88,7 +97,11 @@ func (o *output) row(values ...any) error {
 		if len(values) == 0 {
 			o.buf = append(o.buf, '{')
 		}
-		_, err := o.w.Write(append(o.buf, "}\n"...))
+		o.buf = append(o.buf, '}')
+		if o.look {
+			o.buf = tame(o.buf)
+		}
+		_, err := o.w.Write(append(o.buf, '\n'))
 		return err
 	case "csv":
 		if o.widths == nil {
@@ -99,13 +112,15 @@ func (o *output) row(values ...any) error {
 		}
 		cells := make([]string, len(values))
 		for i, v := range values {
-			cells[i] = plain(v)
+			if cells[i] = plain(v); o.look {
+				cells[i] = safe(cells[i]) // a file gets the exact bytes, a terminal does not
+			}
 		}
 		return o.csv.Write(cells)
 	}
 	cells := make([]string, len(values))
 	for i, v := range values {
-		cells[i] = string(alert.AppendSafe(nil, plain(v)))
+		cells[i] = safe(plain(v))
 	}
 	if o.widths != nil {
 		return o.tableRow(cells)
@@ -114,6 +129,28 @@ func (o *output) row(values ...any) error {
 		return o.tableStart()
 	}
 	return nil
+}
+
+// tame escapes what JSON allows in a string and a terminal may obey: DEL, the C1
+// controls and changes of writing direction. Outside of strings JSON has none of
+// these.
+func tame(b []byte) []byte {
+	if bytes.IndexFunc(b, untamed) < 0 {
+		return b
+	}
+	out := make([]byte, 0, len(b)+16)
+	for _, r := range string(b) {
+		if untamed(r) {
+			out = fmt.Appendf(out, `\u%04x`, r)
+		} else {
+			out = utf8.AppendRune(out, r)
+		}
+	}
+	return out
+}
+
+func untamed(r rune) bool {
+	return r >= 0x7f && r < 0xa0 || unicode.Is(unicode.Bidi_Control, r)
 }
 
 func b2i(b bool) int {
@@ -139,8 +176,11 @@ func appendJSONValue(dst []byte, v any, nested bool) []byte {
 	case []byte:
 		return event.AppendJSONString(dst, fmt.Sprintf("%x", v))
 	case string:
-		if nested && v != "" && (v[0] == '[' || v[0] == '{') && json.Valid([]byte(v)) {
-			return append(dst, v...)
+		if nested && v != "" && (v[0] == '[' || v[0] == '{') && utf8.ValidString(v) {
+			// Compact, since one row is one line.
+			if b := bytes.NewBuffer(dst); json.Compact(b, []byte(v)) == nil {
+				return b.Bytes()
+			}
 		}
 		return event.AppendJSONString(dst, v)
 	}

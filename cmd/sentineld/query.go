@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -23,12 +24,15 @@ import (
 type queryCmd struct {
 	SQL     string        `arg:"" help:"One SELECT over the views (execs, forks, exits, processes, gaps, alerts, ...); - reads it from standard input."`
 	Output  string        `short:"o" help:"table, json or csv (default: table on a terminal, else json)." enum:",table,json,csv" default:""`
-	Timeout time.Duration `help:"How long the query may run." default:"30s" placeholder:"DURATION"`
+	Timeout time.Duration `help:"How long the query may run, its output included; 0 is no limit." default:"30s" placeholder:"DURATION"`
 }
 
 // Run prints what the query gives, and whether the record that it was run over
 // is whole.
 func (q *queryCmd) Run(ctx context.Context, c *config.Config, std streams) error {
+	if q.Timeout < 0 {
+		return cli.Usagef("--timeout=%v: want 0 (no limit) or more", q.Timeout)
+	}
 	if q.SQL == "-" {
 		b, err := io.ReadAll(io.LimitReader(std.in, 64<<10))
 		if err != nil {
@@ -45,14 +49,12 @@ func (q *queryCmd) Run(ctx context.Context, c *config.Config, std streams) error
 	defer s.Close()
 	stmt, reads, err := s.Prepare(q.SQL)
 	if err != nil {
-		return cli.Usage(fmt.Errorf("query: %w", err))
+		return cli.Usage(fmt.Errorf("query: %w", explainSQL(s, q.SQL, err)))
 	}
-	columns := make([]string, stmt.ColumnCount())
-	for i := range columns {
-		columns[i] = stmt.ColumnName(i)
-	}
+	columns := columnNames(stmt)
 	out := newOutput(std.out, q.Output, columns)
 	values := make([]any, len(columns))
+	var writeErr error
 	err = s.WithDeadline(ctx, q.Timeout, func() error {
 		for {
 			more, err := stmt.Step()
@@ -62,31 +64,56 @@ func (q *queryCmd) Run(ctx context.Context, c *config.Config, std streams) error
 			for i := range values {
 				values[i] = columnValue(stmt, i)
 			}
-			if err := out.row(values...); err != nil {
-				return err
+			if writeErr = out.row(values...); writeErr != nil {
+				return writeErr
 			}
 		}
 	})
 	stmt.Finalize()
-	if closeErr := out.close(); err == nil {
-		err = closeErr
+	if closeErr := out.close(); writeErr == nil {
+		writeErr = closeErr
 	}
 	switch {
-	case isBrokenPipe(err):
+	case isBrokenPipe(writeErr):
 		return nil
+	case writeErr != nil:
+		return fmt.Errorf("query: %w", writeErr)
 	case errors.Is(err, store.ErrDeadline) && ctx.Err() == nil:
 		return fmt.Errorf("query: it ran for more than %v, and was stopped (--timeout gives it more)", q.Timeout)
 	case ctx.Err() != nil:
 		return errors.New("query: interrupted")
 	case err != nil:
-		return fmt.Errorf("query: %w", err)
-	}
-	for _, r := range reads {
-		if r.Table != "gaps" {
-			return tellGaps(ctx, s, std.err)
+		err = fmt.Errorf("query: %w", safeError(err))
+		switch sqlite.ErrCode(err).ToPrimary() {
+		case sqlite.ResultError, sqlite.ResultTooBig, sqlite.ResultMismatch: // what it computes cannot be
+			return cli.Usage(err)
 		}
+		return err
+	}
+	if readsEvents(q.SQL, reads) {
+		return tellGaps(ctx, s, std.err)
 	}
 	return nil
+}
+
+// columnNames are the names of the result's columns, each different: a JSON
+// object with one key twice loses one of them. Of columns with one name the
+// driver knows that of the last, and says "" for the others.
+func columnNames(stmt *sqlite.Stmt) []string {
+	columns := make([]string, stmt.ColumnCount())
+	for i := range columns {
+		columns[i] = stmt.ColumnName(i)
+	}
+	for i, name := range columns {
+		if name != "" {
+			continue
+		}
+		for name = fmt.Sprintf("column_%d", i+1); slices.Contains(columns, name); {
+			name += "_"
+		}
+		columns[i] = name
+	}
+	return columns
 }
 
 // columnValue is a column as output wants it.

@@ -10,6 +10,7 @@ import (
 	"github.com/sentineld/sentineld/internal/cli"
 	"github.com/sentineld/sentineld/internal/config"
 	"github.com/sentineld/sentineld/internal/detect"
+	"github.com/sentineld/sentineld/internal/event"
 	"github.com/sentineld/sentineld/internal/rule"
 	"github.com/sentineld/sentineld/internal/store"
 )
@@ -61,7 +62,11 @@ func (r *rulesListCmd) Run(c *config.Config, std streams) error {
 		if x.Window > 0 {
 			window = x.Window.String()
 		}
-		if err := out.row(x.ID, x.Severity.String(), x.Title, strings.Join(x.Tags, " "), window, !x.Disabled, x.Version, x.File); err != nil {
+		tags := strings.Join(x.Tags, " ")
+		if out.mode == "json" {
+			tags = string(event.AppendJSONStrings(nil, x.Tags))
+		}
+		if err := out.row(x.ID, x.Severity.String(), x.Title, tags, window, !x.Disabled, x.Version, x.File); err != nil {
 			return err
 		}
 	}
@@ -115,7 +120,11 @@ func (r *rulesValidateCmd) Run(ctx context.Context, c *config.Config, std stream
 	if len(problems) > 0 {
 		return cli.Usage(errors.Join(problems...))
 	}
-	_, err = fmt.Fprintf(std.out, "%d rules are valid\n", len(rules))
+	if len(rules) == 1 {
+		_, err = fmt.Fprintln(std.out, "1 rule is valid")
+	} else {
+		_, err = fmt.Fprintf(std.out, "%d rules are valid\n", len(rules))
+	}
 	return err
 }
 

@@ -76,11 +76,17 @@ func figures(ctx context.Context, dir string, f *health.Store) error {
 		sql string
 		to  []*int64
 	}{
-		{"SELECT (SELECT count(*) FROM execs) + (SELECT count(*) FROM forks) + (SELECT count(*) FROM exits)", []*int64{&f.Events}},
+		{`SELECT (SELECT count(*) FROM execs) + (SELECT count(*) FROM exec_failures) + (SELECT count(*) FROM forks)
+			+ (SELECT count(*) FROM exits) + (SELECT count(*) FROM gaps)`, []*int64{&f.Events}},
 		{"SELECT count(*), coalesce(sum(ended IS NULL), 0) FROM processes", []*int64{&f.Processes, &f.Alive}},
 		{"SELECT count(*) FROM gaps", []*int64{&f.Gaps}},
 		{"SELECT count(*) FROM alerts", []*int64{&f.Alerts}},
-		{"SELECT coalesce((SELECT ts FROM execs ORDER BY ts LIMIT 1), 0), coalesce((SELECT ts FROM execs ORDER BY ts DESC LIMIT 1), 0)", []*int64{&f.First, &f.Last}},
+		{`SELECT coalesce(min(first), 0), coalesce(max(last), 0) FROM (
+			SELECT (SELECT min(ts) FROM execs) AS first, (SELECT max(ts) FROM execs) AS last UNION ALL
+			SELECT (SELECT min(ts) FROM exec_failures), (SELECT max(ts) FROM exec_failures) UNION ALL
+			SELECT (SELECT min(ts) FROM forks), (SELECT max(ts) FROM forks) UNION ALL
+			SELECT (SELECT min(ts) FROM exits), (SELECT max(ts) FROM exits) UNION ALL
+			SELECT (SELECT min(ts) FROM gaps), (SELECT max(until) FROM gaps))`, []*int64{&f.First, &f.Last}},
 	} {
 		stmt, _, err := s.Prepare(q.sql)
 		if err != nil {
@@ -110,7 +116,7 @@ var stateColours = map[health.State]string{health.Healthy: "\x1b[32m", health.De
 func printStatus(w io.Writer, a *health.Agent, now time.Time) error {
 	var b strings.Builder
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "  %-10s %s\n", name, fmt.Sprintf(format, args...))
+		fmt.Fprintf(&b, "  %-10s %s\n", name, safe(fmt.Sprintf(format, args...)))
 	}
 	state := stateMarks[a.State] + " " + string(a.State)
 	if useColour(w) {
@@ -118,7 +124,7 @@ func printStatus(w io.Writer, a *health.Agent, now time.Time) error {
 	}
 	fmt.Fprintf(&b, "%s\n", state)
 	for _, r := range a.Reasons {
-		fmt.Fprintf(&b, "  ! %s\n", r)
+		fmt.Fprintf(&b, "  ! %s\n", safe(r))
 	}
 	if a.PID != 0 {
 		line("agent", "%s, pid %d, up %s", a.Version, a.PID, age(now.Sub(time.Unix(0, a.Started))))
@@ -160,7 +166,7 @@ func printStatus(w io.Writer, a *health.Agent, now time.Time) error {
 		line("rules", "%d, %d of them not running", len(a.Rules), bad)
 		for _, r := range a.Rules {
 			if r.State != "ok" {
-				fmt.Fprintf(&b, "    %s: %s: %s\n", r.ID, r.State, r.Error)
+				fmt.Fprintf(&b, "    %s: %s: %s\n", r.ID, r.State, safe(r.Error))
 			}
 		}
 	}

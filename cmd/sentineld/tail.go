@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -82,8 +82,9 @@ var tailViews = []struct{ kind, view, columns string }{
 // belongs to one goroutine.
 type follower struct {
 	s    *store.Session
-	w    *bufio.Writer
-	json *output // nil = readable lines
+	w    io.Writer
+	buf  bytes.Buffer // of what was read and not yet printed, at most chunk events
+	json *output      // into buf; nil = readable lines
 	// One statement over all views sees one state of the store, so that no
 	// event slips in between two of them.
 	news, version *sqlite.Stmt
@@ -105,9 +106,10 @@ func newFollower(ctx context.Context, dir string, kinds []string, w io.Writer, m
 	if err != nil {
 		return nil, err
 	}
-	f := &follower{s: s, w: bufio.NewWriter(w), kinds: kinds, names: map[int64]string{}}
+	f := &follower{s: s, w: w, kinds: kinds, names: map[int64]string{}}
 	if outputMode(w, mode) == "json" {
-		f.json = newOutput(w, "json", nil)
+		f.json = newOutput(&f.buf, "json", nil)
+		f.json.look = isTerminal(w)
 	}
 	// A gap may begin long before it is known; there are few of them.
 	f.news, _, err = s.Prepare(f.sql(func(view string) string {
@@ -115,7 +117,7 @@ func newFollower(ctx context.Context, dir string, kinds []string, w io.Writer, m
 			return "seq > ?1 AND ?2 = ?2"
 		}
 		return "seq > ?1 AND ts > ?2"
-	}) + " ORDER BY 1")
+	}) + fmt.Sprintf(" ORDER BY 1 LIMIT %d", chunk))
 	if err == nil {
 		err = s.Trusted(func() (err error) {
 			f.version, _, err = s.Conn().PrepareTransient("PRAGMA data_version")
@@ -153,15 +155,19 @@ func (f *follower) sql(where func(view string) string) string {
 	return strings.Join(parts, " UNION ALL ")
 }
 
-// newest prints the n newest events. What is stored from then on is new.
+// newest prints the n newest events. What is stored from then on is new: the
+// end is looked for first, since more may be stored while this prints.
 func (f *follower) newest(ctx context.Context, n int) error {
 	err := f.changed()
 	if err != nil && err != errUnchanged {
 		return err
 	}
+	if err := f.position(ctx); err != nil {
+		return err
+	}
 	// The keys are times, so that the newest of each view are found at once.
 	sql := "SELECT * FROM (" + f.sql(func(view string) string {
-		return fmt.Sprintf("seq IN (SELECT seq FROM %s ORDER BY ts DESC LIMIT %d)", view, n) +
+		return fmt.Sprintf("seq <= %d AND seq IN (SELECT seq FROM %s ORDER BY ts DESC LIMIT %d)", f.seq, view, n) +
 			fmt.Sprintf(" AND ts >= coalesce((SELECT min(ts) FROM (SELECT ts FROM %s ORDER BY ts DESC LIMIT %d)), 0)", view, n)
 	}) + fmt.Sprintf(" ORDER BY 1 DESC LIMIT %d) ORDER BY 1", n)
 	stmt, _, err := f.s.Prepare(sql)
@@ -169,10 +175,8 @@ func (f *follower) newest(ctx context.Context, n int) error {
 		return err
 	}
 	defer stmt.Finalize()
-	if err := f.print(ctx, stmt); err != nil {
-		return err
-	}
-	return f.position(ctx)
+	_, err = f.print(ctx, stmt)
+	return err
 }
 
 // position goes to the end of the store without printing.
@@ -216,20 +220,31 @@ func (f *follower) changed() error {
 	})
 }
 
+// chunk is how many events are read before they are printed. While the output
+// waits for its reader (a pager, a stopped terminal), no statement may be open:
+// it would keep the writer's log from being reused, and run into its deadline.
+const chunk = 1000
+
 // step prints what was stored since the last time.
 func (f *follower) step(ctx context.Context) error {
-	f.news.BindInt64(1, f.seq)
-	f.news.BindInt64(2, f.ts-int64(slack))
-	return f.print(ctx, f.news)
+	for {
+		f.news.BindInt64(1, f.seq)
+		f.news.BindInt64(2, f.ts-int64(slack))
+		if n, err := f.print(ctx, f.news); err != nil || n < chunk {
+			return err
+		}
+	}
 }
 
-func (f *follower) print(ctx context.Context, stmt *sqlite.Stmt) error {
-	err := f.s.WithDeadline(ctx, 30*time.Second, func() error {
+// print prints the events of a statement and returns how many there were.
+func (f *follower) print(ctx context.Context, stmt *sqlite.Stmt) (n int, err error) {
+	err = f.s.WithDeadline(ctx, 30*time.Second, func() error {
 		for {
 			more, err := stmt.Step()
 			if err != nil || !more {
 				return err
 			}
+			n++
 			values := make(map[string]any, len(tailColumns))
 			for i, c := range tailColumns {
 				if v := columnValue(stmt, i); v != nil {
@@ -245,13 +260,14 @@ func (f *follower) print(ctx context.Context, stmt *sqlite.Stmt) error {
 	if resetErr := stmt.Reset(); err == nil {
 		err = resetErr
 	}
+	if err == nil && f.json != nil {
+		err = f.json.flush()
+	}
 	if err != nil {
-		return err
+		return n, err
 	}
-	if f.json != nil {
-		return f.json.flush()
-	}
-	return f.w.Flush()
+	_, err = f.buf.WriteTo(f.w)
+	return n, err
 }
 
 // event prints one event; NULL columns are left out.
@@ -266,8 +282,8 @@ func (f *follower) event(v map[string]any) error {
 		}
 		return f.json.row(row...)
 	}
-	_, err := f.w.Write(append(f.line(v), '\n'))
-	return err
+	f.buf.Write(append(f.line(v), '\n'))
+	return nil
 }
 
 // line is an event for people, in local time.

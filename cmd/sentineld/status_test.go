@@ -1,0 +1,146 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sentineld/sentineld/internal/cli"
+	"github.com/sentineld/sentineld/internal/health"
+	"github.com/sentineld/sentineld/internal/store"
+)
+
+// fullStatus is an agent of which everything is known, with texts that would
+// steer a terminal.
+func fullStatus(dir string) health.Agent {
+	return health.Agent{
+		State: health.Degraded, Reasons: []string{"source ebpf is not used: no \x1b[31mBTF"}, Version: "1.0", PID: 42,
+		Started: fillBoot, DataDir: dir, Restarts: 2,
+		Collector: &health.Collector{
+			Version: "1.0", PID: 43, Source: "poll", Detail: "every 1s", Live: 7,
+			Refused: []health.Refusal{{Source: "ebpf", Reason: "no BTF"}},
+			Events:  map[string]uint64{"exit": 9, "exec": 12345, "fork": 10}, Lost: map[string]uint64{"any": 5},
+		},
+		Pipeline: &health.Pipeline{Events: 100, Stored: 90, Queued: 10, LagNS: 12_345_678},
+		Store:    health.Store{Bytes: 3 << 20, Events: 12345, Processes: 100, Alive: 7, Gaps: 1, Alerts: 2, First: fillBoot, Last: fillBoot + second},
+		Rules: []health.Rule{
+			{ID: "good", State: "ok"}, {ID: "bad", State: "disabled", Error: "there is no column \"x\"\nat all"},
+		},
+	}
+}
+
+func TestPrintStatus(t *testing.T) {
+	a := fullStatus("/data")
+	var b bytes.Buffer
+	if err := printStatus(&b, &a, time.Unix(0, fillBoot).Add(90*time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"▲ degraded\n", `! source ebpf is not used: no \x1b[31mBTF`, "1.0, pid 42, up 1h30m", "poll (every 1s)", "procmond 1.0 pid 43",
+		"7 live processes", "2 restarts", "12,345 exec, 9 exit, 10 fork", "lost       5 any", "100 received, 90 stored, 10 waiting, lag 12ms",
+		"3.0 MiB in /data: 12,345 events of 100 processes, 7 alive", "2025-10-09 08:53:20Z to 2025-10-09 08:53:21Z, 1 gaps",
+		"bad: disabled: there is no column \"x\"\\nat all",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+	a.Collector.Lost, a.Collector.Events, a.Store.Error = nil, nil, "I/O error"
+	b.Reset()
+	if err := printStatus(&b, &a, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"lost       none", "events     none", "cannot be read: I/O error"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}
+
+// TestStatusOfAgent asks an agent that answers, in each of its states.
+func TestStatusOfAgent(t *testing.T) {
+	t.Setenv("SENTINELD_CONFIG", emptyConfig(t))
+	dir, err := os.MkdirTemp("", "s") // a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	db, err := store.Open(t.Context(), store.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	var now atomic.Pointer[health.Agent]
+	say := func(a health.Agent) { now.Store(&a) }
+	a := fullStatus(dir)
+	say(a)
+	stop, err := serveControl(dir, func() health.Agent { return *now.Load() }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := func(args ...string) (string, string, int) {
+		var out, errOut bytes.Buffer
+		err := run(t.Context(), append([]string{"status", "--data-dir", dir}, args...), strings.NewReader(""), &out, &errOut)
+		code := cli.Main("sentineld", &errOut, err)
+		return out.String(), errOut.String(), code
+	}
+	out, errOut, code := status("-o", "table")
+	if code != 3 || !strings.HasPrefix(out, "▲ degraded\n") || errOut != "" {
+		t.Errorf("code %d: %s%s", code, out, errOut)
+	}
+	// What the store holds is counted, whatever the agent says.
+	if !strings.Contains(out, "0 events of 0 processes, 0 alive") {
+		t.Error(out)
+	}
+	a.State, a.Reasons = health.Healthy, nil
+	say(a)
+	if out, errOut, code = status(); code != 0 || !strings.Contains(out, `"state":"healthy","version":"1.0","pid":42`) || errOut != "" {
+		t.Errorf("code %d: %s%s", code, out, errOut)
+	}
+	a.State, a.Reasons = health.Failed, []string{"the store takes no events: disk full"}
+	say(a)
+	if out, errOut, code = status("-o", "table"); code != 1 || !strings.HasPrefix(out, "✗ failed\n") ||
+		!strings.Contains(errOut, "the agent has failed: the store takes no events: disk full") {
+		t.Errorf("code %d: %s%s", code, out, errOut)
+	}
+	stop()
+	if out, errOut, code = status("-o", "table"); code != 3 || !strings.HasPrefix(out, "○ stopped\n") || errOut != "" {
+		t.Errorf("code %d: %s%s", code, out, errOut)
+	}
+}
+
+// TestStatusOfBrokenStore: an agent runs, and its store cannot be read.
+func TestStatusOfBrokenStore(t *testing.T) {
+	t.Setenv("SENTINELD_CONFIG", emptyConfig(t))
+	dir, err := os.MkdirTemp("", "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	stop, err := serveControl(dir, func() health.Agent { return fullStatus(dir) }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	var out bytes.Buffer
+	err = run(context.Background(), []string{"status", "--data-dir", dir, "-o", "table"}, strings.NewReader(""), &out, &out)
+	if code := cli.ExitCode(err); code != 3 || !strings.Contains(out.String(), "cannot be read: no store in "+dir) {
+		t.Errorf("code %d, %v: %s", code, err, out.String())
+	}
+}
+
+func emptyConfig(t *testing.T) string {
+	t.Helper()
+	path := t.TempDir() + "/empty.yaml"
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
