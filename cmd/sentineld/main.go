@@ -6,8 +6,6 @@ import (
 	"context"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/alecthomas/kong"
 
@@ -31,10 +29,7 @@ type commands struct {
 }
 
 func main() {
-	// A write to a pipe that nobody reads gives an error, which each command
-	// judges, instead of the signal that ends the program: an agent must not die
-	// with whoever read its alerts.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	cli.CatchBrokenPipes()
 	os.Exit(cli.Main("sentineld", os.Stderr, run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)))
 }
 
@@ -53,7 +48,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		f.flags(flags)
 	}
 	loaded, err := config.Load(config.Layers{File: c.Config, Env: os.Environ(), Flags: flags})
-	if err != nil {
+	if err != nil && k.Command() != "version" { // which is asked when something is wrong
 		return cli.Usage(err)
 	}
 	k.Bind(&loaded.Config)

@@ -107,6 +107,11 @@ func (l Logging) Logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
+// CatchBrokenPipes makes a write to a pipe that nobody reads give an error, which
+// each command judges, instead of the signal that ends the program: an agent
+// must not die with whoever read its alerts.
+func CatchBrokenPipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
+
 // sameSignal is how long after the first signal another one is the same request:
 // timeout(1) and some supervisors signal the process and then its group.
 const sameSignal = 300 * time.Millisecond

@@ -351,33 +351,42 @@ func TestFilelessAndDeleted(t *testing.T) {
 	})
 }
 
+// TestExitStatus wants what waitpid(2) told whoever waited, once.
 func TestExitStatus(t *testing.T) {
 	r := start(t, Options{})
-	type death struct {
-		script string
-		want   event.Exit
-	}
-	deaths := []death{{"exit 0", event.Exit{}}, {"exit 1", event.Exit{Code: 1}}, {"exit 42", event.Exit{Code: 42}}, {"exit 255", event.Exit{Code: 255}}}
+	scripts := []string{"exit 0", "exit 1", "exit 42", "exit 255"}
 	for _, s := range []int{1, 2, 6, 9, 13, 14, 15} {
-		deaths = append(deaths, death{fmt.Sprintf("ulimit -c 0; kill -%d $$", s), event.Exit{Signal: uint8(s)}})
+		scripts = append(scripts, fmt.Sprintf("ulimit -c 0; kill -%d $$", s))
 	}
-	var pids []int
-	for _, d := range deaths {
-		cmd := exec.Command("/bin/sh", "-c", d.script)
+	var ended []*os.ProcessState
+	for _, s := range scripts {
+		cmd := exec.Command("/bin/sh", "-c", s)
 		_ = cmd.Run() // how it ends is what is tested
-		pids = append(pids, cmd.Process.Pid)
+		ended = append(ended, cmd.ProcessState)
 	}
 	r.stop()
-	for i, d := range deaths {
+	signals := 0
+	for i, p := range ended {
 		var exits []event.Exit
-		for _, e := range r.of(pids[i]) {
+		for _, e := range r.of(p.Pid()) {
 			if e.Kind == event.KindExit {
 				exits = append(exits, *e.Exit)
 			}
 		}
-		if !slices.Equal(exits, []event.Exit{d.want}) {
-			t.Errorf("%s: %+v, want one %+v", d.script, exits, d.want)
+		status := p.Sys().(syscall.WaitStatus)
+		want := event.Exit{}
+		if status.Signaled() {
+			want.Signal = uint8(status.Signal())
+			signals++
+		} else {
+			want.Code = uint8(status.ExitStatus())
 		}
+		if !slices.Equal(exits, []event.Exit{want}) {
+			t.Errorf("%s: %+v, want one %+v", scripts[i], exits, want)
+		}
+	}
+	if signals < 6 { // under nohup(1) SIGHUP is ignored
+		t.Errorf("only %d processes were killed by a signal", signals)
 	}
 }
 
