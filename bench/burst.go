@@ -40,8 +40,17 @@ func (b *bench) burst() error {
 	for i, r := range rows {
 		fmt.Println(b.line(r, results[0], results[i]))
 	}
-	fmt.Println("\nevents and lost: all bursts together. wall x: to the first row of the same round. workload us:\nCPU of the load per exec beyond the first row's. An exec is three events: fork, exec, exit.")
+	fmt.Printf("\nevents and lost: all bursts together (of others: execs that are missing in their output). wall x: to the first\n"+
+		"row of the same round, which took %v. workload us: CPU of the load per exec beyond the first row's. An exec is\n"+
+		"three events: fork, exec, exit.\n", median(walls(results[0])).Round(time.Millisecond))
 	return nil
+}
+
+func walls(results []result) (all []time.Duration) {
+	for _, r := range results {
+		all = append(all, r.wall)
+	}
+	return all
 }
 
 func (b *bench) line(r row, base, mine []result) string {

@@ -109,7 +109,7 @@ func kernel() string {
 	return strings.TrimSpace(string(b))
 }
 
-func median[T int64 | float64](v []T) T {
+func median[T ~int64 | ~float64](v []T) T {
 	if len(v) == 0 {
 		return 0
 	}

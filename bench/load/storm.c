@@ -9,7 +9,7 @@
 int main(int argc, char **argv)
 {
 	char number[16];
-	char *args[] = {argv[2], number, "sentineld-bench", NULL};
+	char *args[] = {argv[2], number, "sentineld-load", NULL};
 	int n = argc == 3 ? atoi(argv[1]) : 0;
 
 	for (int i = 0; i < n; i++) {
