@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
+	"time"
 
 	"github.com/sentineld/sentineld/internal/wire"
 )
@@ -25,6 +27,8 @@ func listen(path string) (*listener, error) {
 	if c, err := net.DialUnix("unix", nil, addr); err == nil {
 		_ = c.Close()
 		return nil, fmt.Errorf("listen on %s: another procmond serves there", path)
+	} else if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, os.ErrNotExist) && isSocket(path) {
+		return nil, fmt.Errorf("listen on %s: there is a socket that cannot be tried: %w", path, err)
 	}
 	if st, err := os.Lstat(path); err == nil {
 		if st.Mode()&os.ModeSocket == 0 {
@@ -45,6 +49,14 @@ func listen(path string) (*listener, error) {
 	return &listener{l}, nil
 }
 
+func isSocket(path string) bool {
+	st, err := os.Lstat(path)
+	return err == nil && st.Mode()&os.ModeSocket != 0
+}
+
+// acceptPause is how long to wait after a failed accept.
+const acceptPause = 100 * time.Millisecond
+
 // serve serves one client after the other until ctx ends. The server refuses
 // one that comes while another is there.
 func (l *listener) serve(ctx context.Context, s *wire.Server, log *slog.Logger) {
@@ -52,11 +64,15 @@ func (l *listener) serve(ctx context.Context, s *wire.Server, log *slog.Logger) 
 	defer stop()
 	for {
 		conn, err := l.AcceptUnix()
-		if err != nil {
-			if !errors.Is(err, net.ErrClosed) {
-				log.Error("accept client", "err", err)
-			}
+		if errors.Is(err, net.ErrClosed) {
 			return
+		} else if err != nil { // too many open files and the like
+			log.Error("accept client", "err", err)
+			select {
+			case <-time.After(acceptPause):
+			case <-ctx.Done():
+			}
+			continue
 		}
 		go func() {
 			log.Debug("client connected")

@@ -77,7 +77,7 @@ func runAgent(drain, abort context.Context, o agentOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	a.detection, err = newDetection(drain, &detection{db: a.db, evaluator: engine, sinks: o.Sinks, fold: o.Fold, log: o.Log})
+	a.detection, err = newDetection(drain, o.DataDir, &detection{db: a.db, evaluator: engine, sinks: o.Sinks, fold: o.Fold, log: o.Log})
 	if err != nil {
 		return errors.Join(err, engine.Close())
 	}
@@ -85,13 +85,18 @@ func runAgent(drain, abort context.Context, o agentOptions) (err error) {
 	go func() { detected <- a.detection.run(abort, stored) }()
 	defer func() {
 		close(stored)
-		err = errors.Join(err, <-detected)
+		select {
+		case e := <-detected:
+			err = errors.Join(err, e)
+		case <-after(abort, abortGrace):
+			err = errors.Join(err, errors.New("stop rules: an output takes no alerts"))
+		}
 	}()
 	if o.Live != nil {
 		if a.live, err = startLive(abort, o.DataDir, o.Live, o.Log); err != nil {
 			return err
 		}
-		defer a.live.stop()
+		defer a.live.stop(abort)
 	}
 
 	// 4: the pipeline and the link that feeds it.
@@ -128,6 +133,16 @@ func runAgent(drain, abort context.Context, o agentOptions) (err error) {
 		return fmt.Errorf("store events: %w", err)
 	}
 	return a.db.EndRun(abort, time.Now().UnixNano())
+}
+
+// abortGrace is how long a stage may take to end after everything was told to.
+const abortGrace = time.Second
+
+// after is closed some time after ctx ended.
+func after(ctx context.Context, d time.Duration) <-chan struct{} {
+	done := make(chan struct{})
+	context.AfterFunc(ctx, func() { time.AfterFunc(d, func() { close(done) }) })
+	return done
 }
 
 // begin connects to procmond where the last run left the stream, and records

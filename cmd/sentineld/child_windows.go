@@ -8,6 +8,7 @@ func childAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
 }
 
-// terminate ends the connection, at whose end the child drains and ends:
-// Windows has no signal for it.
+// terminate ends the connection, at whose end the child ends. Windows has no
+// signal that asks for less.
+// BUG(windows): what is still in the child then is lost.
 func (c *child) terminate() { _ = c.Close() }

@@ -43,11 +43,12 @@ func serveControl(dir string, status func() health.Agent, log *slog.Logger) (sto
 		defer close(done)
 		for {
 			conn, err := l.Accept()
-			if err != nil {
-				if !errors.Is(err, net.ErrClosed) {
-					log.Error("answer status", "err", err)
-				}
+			if errors.Is(err, net.ErrClosed) {
 				return
+			} else if err != nil { // too many open files and the like
+				log.Error("answer status", "err", err)
+				<-time.After(100 * time.Millisecond)
+				continue
 			}
 			_ = conn.SetDeadline(time.Now().Add(controlTimeout))
 			_ = json.NewEncoder(conn).Encode(status()) // who does not read it does not want it

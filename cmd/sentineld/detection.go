@@ -33,11 +33,15 @@ type detection struct {
 
 	// Owned by run.
 	cursor int64     // evaluated up to here, but for what was put off
-	again  time.Time // when to look at what was put off; zero = nothing was
+	again  time.Time // when to look at what was put off or failed; zero = nothing did
+	// What was found and is not stored yet, and up to where nothing has to be
+	// evaluated again once it is.
+	found   []event.Alert
+	durable int64
 }
 
 // newDetection continues where the store says that the last run was.
-func newDetection(ctx context.Context, d *detection) (*detection, error) {
+func newDetection(ctx context.Context, dir string, d *detection) (*detection, error) {
 	cursor, err := d.db.Cursor(ctx, cursorName)
 	if err != nil {
 		return nil, err
@@ -45,9 +49,36 @@ func newDetection(ctx context.Context, d *detection) (*detection, error) {
 	d.cursor = cursor
 	d.wake = make(chan struct{}, 1)
 	if last := d.db.LastSeq(); last > cursor {
-		d.stored(store.Appended{Rows: 1, FirstSeq: cursor + 1, LastSeq: last})
+		ts, err := firstAfter(ctx, dir, cursor)
+		if err != nil {
+			return nil, err
+		}
+		d.stored(store.Appended{Rows: 1, FirstSeq: cursor + 1, LastSeq: last, FirstTS: ts})
 	}
 	return d, nil
+}
+
+// firstAfter finds the earliest time of the events that were stored after seq.
+// That looks at all of them, once: a run that was killed left some behind.
+func firstAfter(ctx context.Context, dir string, seq int64) (ts int64, err error) {
+	s, err := openSession(ctx, dir)
+	if err != nil {
+		return 0, err
+	}
+	defer s.Close()
+	stmt, _, err := s.Prepare(`SELECT coalesce(min(ts), 0) FROM (
+		SELECT min(ts) AS ts FROM execs WHERE seq > ?1 UNION ALL SELECT min(ts) FROM exec_failures WHERE seq > ?1 UNION ALL
+		SELECT min(ts) FROM forks WHERE seq > ?1 UNION ALL SELECT min(ts) FROM exits WHERE seq > ?1 UNION ALL
+		SELECT min(ts) FROM gaps WHERE seq > ?1)`)
+	if err != nil {
+		return 0, err
+	}
+	defer stmt.Finalize()
+	stmt.BindInt64(1, seq)
+	if _, err := stmt.Step(); err != nil {
+		return 0, fmt.Errorf("find events that no rule has seen: %w", err)
+	}
+	return stmt.ColumnInt64(0), nil
 }
 
 // retryDelay is how long a failed evaluation waits.
@@ -94,22 +125,42 @@ func (d *detection) run(ctx context.Context, stop <-chan struct{}) error {
 	}
 }
 
+// rangeMax is how many events are evaluated at once at most.
+const rangeMax = 20_000
+
 // evaluate evaluates what is pending or was put off. What fails stays pending
 // for the next time.
 func (d *detection) evaluate(ctx context.Context, final bool) {
-	d.mu.Lock()
-	r := d.pending
-	d.pending = detect.Range{}
-	d.mu.Unlock()
-	if r.ToSeq <= d.cursor && d.again.IsZero() {
-		return
+	for {
+		d.mu.Lock()
+		r := d.pending
+		d.pending = detect.Range{}
+		if rest := r; r.ToSeq > d.cursor+rangeMax {
+			r.ToSeq, d.pending = d.cursor+rangeMax, rest
+		}
+		more := d.pending.ToSeq != 0
+		d.mu.Unlock()
+		if r.ToSeq <= d.cursor && d.again.IsZero() {
+			return
+		}
+		r.FromSeq, r.ToSeq, r.Final = d.cursor, max(r.ToSeq, d.cursor), final && !more
+		err := d.save(ctx) // what an earlier evaluation found
+		if err == nil {
+			err = d.raise(ctx, r)
+		}
+		d.note(ctx, r, err)
+		if err != nil || !more {
+			return
+		}
 	}
-	r.FromSeq, r.ToSeq, r.Final = d.cursor, max(r.ToSeq, d.cursor), final
-	err := d.raise(ctx, r)
+}
+
+// note remembers how an evaluation of r went.
+func (d *detection) note(ctx context.Context, r detect.Range, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err == nil {
-		d.failure, d.cursor = "", r.ToSeq
+		d.failure = ""
 		return
 	}
 	if ctx.Err() != nil {
@@ -118,9 +169,11 @@ func (d *detection) evaluate(ctx context.Context, final bool) {
 	d.log.Error("evaluate rules", "err", err)
 	d.failure = err.Error()
 	d.again = time.Now().Add(retryDelay)
-	if d.pending.ToSeq == 0 {
+	switch {
+	case r.ToSeq <= d.cursor: // it was evaluated; what it found is kept
+	case d.pending.ToSeq == 0:
 		d.pending = r
-	} else {
+	default:
 		d.pending.FromTS = min(d.pending.FromTS, r.FromTS)
 	}
 }
@@ -133,19 +186,28 @@ func (d *detection) raise(ctx context.Context, r detect.Range) error {
 	if res.Cut > 0 || res.Unreadable > 0 {
 		d.log.Warn("some matches have no alert", "over_limit", res.Cut, "too_long", res.Unreadable)
 	}
-	d.again = res.Again
-	durable := r.ToSeq // what a later run need not evaluate again
+	d.cursor, d.again = r.ToSeq, res.Again
+	d.found, d.durable = res.Alerts, r.ToSeq
 	if res.PutOff >= 0 {
-		durable = res.PutOff
+		d.durable = res.PutOff
 	}
-	if len(res.Alerts) == 0 {
-		d.db.SetCursor(cursorName, durable)
+	if len(d.found) == 0 {
+		d.db.SetCursor(cursorName, d.durable)
 		return nil
 	}
-	raised, err := d.db.RecordAlerts(ctx, durable, res.Alerts, d.fold)
+	return d.save(ctx)
+}
+
+// save stores what was found, and hands on what is new of it.
+func (d *detection) save(ctx context.Context) error {
+	if len(d.found) == 0 {
+		return nil
+	}
+	raised, err := d.db.RecordAlerts(ctx, d.durable, d.found, d.fold)
 	if err != nil {
 		return fmt.Errorf("store alerts: %w", err)
 	}
+	d.found = nil
 	for i := range raised {
 		d.deliver(ctx, &raised[i])
 	}

@@ -163,6 +163,7 @@ func (l *link) serve(drain, abort context.Context) error {
 	stopDrain := context.AfterFunc(drain, func() {
 		if l.child != nil {
 			l.child.terminate() // it hands over what it has, and hangs up
+			l.child.killAfter(childDrain)
 		} else {
 			l.client.Close() // what we do not read stays with it
 		}
@@ -309,6 +310,9 @@ type child struct {
 	result string
 }
 
+// childDrain is how long a child may take to hand over what it has.
+const childDrain = 15 * time.Second
+
 // childEnd is how long a child may take to end after its connection did.
 const childEnd = 2 * time.Second
 
@@ -355,8 +359,16 @@ func findProcmond(program string) (string, error) {
 	return path, nil
 }
 
-// Close ends the connection: procmond ends by itself when its input does.
-func (c *child) Close() error { return c.WriteCloser.Close() }
+// Close ends the connection: procmond ends by itself when its input does, and is
+// killed when it does not.
+func (c *child) Close() error {
+	c.killAfter(childEnd)
+	return c.WriteCloser.Close()
+}
+
+func (c *child) killAfter(d time.Duration) {
+	time.AfterFunc(d, func() { _ = c.cmd.Process.Kill() }) // no harm to one that has ended
+}
 
 // end waits for the child, kills it if it takes too long, and says how it ended.
 func (c *child) end() string {

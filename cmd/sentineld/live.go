@@ -47,8 +47,12 @@ func (l *livePrinter) wake() {
 	}
 }
 
-// stop prints what is left and ends. No wake may follow.
-func (l *livePrinter) stop() {
+// stop prints what is left and ends; once abort has ended, it does not wait for
+// an output that takes nothing. No wake may follow.
+func (l *livePrinter) stop(abort context.Context) {
 	close(l.news)
-	<-l.done
+	select {
+	case <-l.done:
+	case <-after(abort, abortGrace):
+	}
 }

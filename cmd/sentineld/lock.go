@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,8 +22,10 @@ func lockDir(dir string) (*flock.Flock, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w (choose another with --data-dir)", err)
 	}
-	path := filepath.Join(dir, "lock")
-	l := flock.New(path, flock.SetPermissions(0o600))
+	// The pid is in a file of its own: where locks are mandatory, nobody else
+	// can read the one that is locked.
+	path := filepath.Join(dir, "pid")
+	l := flock.New(filepath.Join(dir, "lock"), flock.SetPermissions(0o600))
 	ok, err := l.TryLock()
 	if err != nil {
 		return nil, fmt.Errorf("lock data directory: %w", err)
@@ -35,7 +38,7 @@ func lockDir(dir string) (*flock.Flock, error) {
 		return nil, fmt.Errorf("data directory %s is in use by another sentineld%s (stop it, or choose another with --data-dir)", dir, owner)
 	}
 	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
-		return nil, fmt.Errorf("lock data directory: %w", err)
+		return nil, errors.Join(fmt.Errorf("lock data directory: %w", err), l.Unlock())
 	}
 	return l, nil
 }

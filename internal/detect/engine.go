@@ -100,7 +100,13 @@ func (e *Engine) Evaluate(ctx context.Context, r Range) (Result, error) {
 	}
 	if e.window != nil {
 		if err := e.window.turn(ctx, e, r, &res); err != nil {
-			return Result{}, fmt.Errorf("evaluate rules with a window: %w", err)
+			if ctx.Err() != nil {
+				return Result{}, fmt.Errorf("evaluate rules with a window: %w", err)
+			}
+			// It costs those rules some time, and the others nothing.
+			e.o.Log.Error("evaluate rules with a window", "err", err)
+			res.Failed++
+			res.PutOff, res.Again = e.window.held.FromSeq, e.o.Now().Add(time.Second)
 		}
 	}
 	return res, nil

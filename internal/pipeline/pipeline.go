@@ -30,7 +30,9 @@ type Item struct {
 	// stored with it. An item of the agent's own has none.
 	Session string
 	Seq     uint64
-	Ack     func() // called when the item is durable; nil = nobody waits
+	// Ack is called when the item and all before it are durable; of several that
+	// become durable together only the newest one's. nil = nobody waits.
+	Ack func()
 }
 
 // Store is where batches go. An error means that nothing was stored; Append
@@ -80,9 +82,9 @@ type Pipeline struct {
 
 	// Owned by Run.
 	batch   []event.Event
-	session string   // place in the stream behind batch, "" when it holds
-	seq     uint64   // only items of the agent's own
-	acks    []func() // of the items in batch
+	session string // place in the stream behind batch, "" when it holds
+	seq     uint64 // only items of the agent's own
+	ack     func() // of the newest item that has one; nil = nobody waits
 }
 
 // New makes a pipeline into store.
@@ -101,8 +103,8 @@ func (p *Pipeline) Status() (s health.Pipeline, failure string) {
 }
 
 // Run stores what comes from in until it is closed, and then returns nil. With
-// an error, which is ctx's or one that Options.Fatal knows, what was not
-// acknowledged is not stored.
+// an error, which is ctx's or one that Options.Fatal knows, what was acknowledged
+// is stored; of what was not, only a list of live processes may be.
 func (p *Pipeline) Run(ctx context.Context, in <-chan Item) error {
 	timer := time.NewTimer(0)
 	<-timer.C
@@ -150,7 +152,7 @@ func (p *Pipeline) take(ctx context.Context, it Item) error {
 		p.session, p.seq = it.Session, it.Seq
 	}
 	if it.Ack != nil {
-		p.acks = append(p.acks, it.Ack)
+		p.ack = it.Ack
 	}
 	if len(p.batch) >= p.o.BatchRows || len(p.batch) == 0 {
 		return p.flush(ctx)
@@ -160,7 +162,7 @@ func (p *Pipeline) take(ctx context.Context, it Item) error {
 
 // flush stores the batch, however long the store takes to accept it.
 func (p *Pipeline) flush(ctx context.Context) error {
-	if len(p.batch) == 0 && len(p.acks) == 0 {
+	if len(p.batch) == 0 && p.ack == nil {
 		return nil
 	}
 	err := p.retry(ctx, func() error { return p.store.Append(ctx, p.batch, p.session, p.seq) })
@@ -172,12 +174,12 @@ func (p *Pipeline) flush(ctx context.Context) error {
 		p.queued.Add(-int64(n))
 		p.lag.Store(time.Now().UnixNano() - p.batch[n-1].Time)
 	}
-	for _, ack := range p.acks {
-		ack()
+	if p.ack != nil {
+		p.ack()
+		p.ack = nil
 	}
 	clear(p.batch) // lets go of the strings
-	clear(p.acks)
-	p.batch, p.acks = p.batch[:0], p.acks[:0]
+	p.batch = p.batch[:0]
 	p.session, p.seq = "", 0
 	if cap(p.batch) > 8*p.o.BatchRows {
 		p.batch = nil

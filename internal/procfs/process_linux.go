@@ -104,7 +104,10 @@ func (f FS) look(boot event.BootID, pid, argsMax int) (s Seen, torn bool, err er
 	f.readPlace(pid, e, buf)
 	var a Args
 	if !first.Kthread() {
-		if args, got, err := f.AppendArgs(buf[:0], pid, argsMax); err == nil {
+		// None at all are not known: while it execs a process has its new
+		// executable and no arguments yet, and there are no programs without
+		// since Linux 5.18.
+		if args, got, err := f.AppendArgs(buf[:0], pid, argsMax); err == nil && got.Len > 0 {
 			x.Args, a = string(args), got
 			e.Known |= event.KnownArgs
 		}

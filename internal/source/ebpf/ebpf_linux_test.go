@@ -188,9 +188,12 @@ func TestEqualsSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	seen, err := procfs.FS{}.Process(r.boot, cmd.Process.Pid, 64<<10)
-	if err != nil {
-		t.Fatal(err)
+	var seen event.Event
+	for !seen.Known.Has(event.KnownArgs) { // Start returns while the exec is still under way
+		var err error
+		if seen, err = (procfs.FS{}).Process(r.boot, cmd.Process.Pid, 64<<10); err != nil {
+			t.Fatal(err)
+		}
 	}
 	r.stop()
 	live := r.execOf(cmd.Process.Pid)

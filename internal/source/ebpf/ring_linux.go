@@ -31,8 +31,8 @@ type ring struct {
 	links      []link.Link
 	reader     *ringbuf.Reader
 
-	closing sync.Once
-	stop    chan struct{}
+	detaching, closing sync.Once
+	stop               chan struct{}
 
 	// Owned by run.
 	events  chan []event.Event
@@ -58,9 +58,7 @@ func (s *ring) Detail() string {
 func (s *ring) Close() error {
 	var err error
 	s.closing.Do(func() {
-		for _, l := range s.links {
-			err = errors.Join(err, l.Close())
-		}
+		err = s.detach()
 		close(s.stop)
 		// Wake the reader, unless it has seen stop and is gone already.
 		if wake := s.reader.Flush(); wake != nil && !errors.Is(wake, os.ErrClosed) {
@@ -70,10 +68,18 @@ func (s *ring) Close() error {
 	return err
 }
 
+// detach ends the recording, once.
+func (s *ring) detach() (err error) {
+	s.detaching.Do(func() {
+		for _, l := range s.links {
+			err = errors.Join(err, l.Close())
+		}
+	})
+	return err
+}
+
 func (s *ring) release() {
-	for _, l := range s.links {
-		_ = l.Close()
-	}
+	_ = s.detach() // nobody is left to tell
 	if s.reader != nil {
 		_ = s.reader.Close()
 	}
@@ -145,6 +151,7 @@ func (s *ring) drain(rec *ringbuf.Record) bool {
 			var err error
 			if batch, err = s.decoder.decode(batch, rec.RawSample); err != nil {
 				s.err = err
+				s.send(s.appendLost(batch))
 				return false
 			}
 		}
@@ -159,14 +166,19 @@ func (s *ring) drain(rec *ringbuf.Record) bool {
 			rec.RawSample = rec.RawSample[:0]
 		} else if err != nil {
 			s.err = errLost
+			s.send(s.appendLost(batch))
 			return false
 		}
 	}
 	rec.RawSample = rec.RawSample[:0]
-	if batch = s.appendLost(batch); len(batch) > 0 {
+	s.send(s.appendLost(batch))
+	return true
+}
+
+func (s *ring) send(batch []event.Event) {
+	if len(batch) > 0 {
 		s.events <- batch
 	}
-	return true
 }
 
 // appendLost adds a gap for each kind whose count of failed reservations has
