@@ -376,6 +376,29 @@ func TestSeparateProcmond(t *testing.T) {
 	l.want("SELECT count(*) AS n FROM gaps", 0)
 }
 
+// TestHungProcmond wants an agent to end although its procmond does not, when it
+// is told to twice.
+func TestHungProcmond(t *testing.T) {
+	l := newLab(t)
+	l.run()
+	if err := syscall.Kill(l.procmond(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := l.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Second) // two signals in one moment are one
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- l.cmd.Wait() }()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Fatalf("the agent still runs\n%s", l.out)
+	}
+}
+
 func TestSecondAgentIsRefused(t *testing.T) {
 	l := newLab(t)
 	l.run()
