@@ -36,6 +36,15 @@ func (c Codec) Append(dst []byte, e *Event) []byte {
 		dst = append(dst, byte(e.Gap.Of))
 		dst = binary.AppendUvarint(dst, e.Gap.Lost)
 		dst = appendString(dst, e.Gap.Cause)
+	case KindHash:
+		h := e.Hash
+		dst = binary.AppendVarint(dst, h.ExecTime)
+		dst = appendString(dst, h.SHA256)
+		dst = appendString(dst, h.Exe)
+		for _, v := range [...]uint64{h.Dev, h.Inode, h.Size} {
+			dst = binary.AppendUvarint(dst, v)
+		}
+		dst = binary.AppendVarint(dst, h.MTime)
 	}
 	return dst
 }
@@ -48,12 +57,16 @@ func appendExec(dst []byte, x *Exec) []byte {
 		dst = appendString(dst, s)
 	}
 	dst = binary.AppendUvarint(dst, x.ArgsLen)
-	dst = append(dst, flags(x.Truncated, x.Fileless, x.Deleted), byte(x.Gained))
+	dst = append(dst, flags(x.Truncated, x.Fileless, x.Deleted, x.Redacted), byte(x.Gained))
 	dst = appendString(dst, x.ContainerID)
 	for _, v := range [...]uint64{uint64(x.PIDNS), uint64(x.MntNS), uint64(x.NSPID), x.Dev, x.Inode, uint64(x.Nlink)} {
 		dst = binary.AppendUvarint(dst, v)
 	}
+	dst = binary.AppendUvarint(dst, x.Size)
+	dst = binary.AppendVarint(dst, x.MTime)
+	dst = binary.AppendVarint(dst, x.CTime)
 	dst = appendString(dst, x.SHA256)
+	dst = appendString(dst, x.Env)
 	return binary.AppendVarint(dst, int64(x.Errno))
 }
 
@@ -93,6 +106,8 @@ func (c Codec) Decode(b []byte, e *Event) (rest []byte, err error) {
 		if e.Gap.Of >= NumKinds { // tables are indexed by it
 			d.fail()
 		}
+	case KindHash:
+		e.Hash = &Hash{ExecTime: d.int(), SHA256: d.string(), Exe: d.string(), Dev: d.uint(), Inode: d.uint(), Size: d.uint(), MTime: d.int()}
 	case KindFork:
 	default:
 		return nil, fmt.Errorf("%w: kind %d", ErrCodec, e.Kind)
@@ -182,11 +197,14 @@ func (d *decoder) exec(x *Exec) {
 	x.ArgsLen = d.uint()
 	f := d.byte()
 	x.Truncated, x.Fileless, x.Deleted = f&1 != 0, f&2 != 0, f&4 != 0
+	x.Redacted = f&8 != 0
 	x.Gained = Gained(d.byte())
 	x.ContainerID = d.string()
 	x.PIDNS, x.MntNS, x.NSPID = d.uint32(), d.uint32(), d.uint32()
 	x.Dev, x.Inode, x.Nlink = d.uint(), d.uint(), d.uint32()
+	x.Size, x.MTime, x.CTime = d.uint(), d.int(), d.int()
 	x.SHA256 = d.string()
+	x.Env = d.string()
 	errno := d.int()
 	if errno != int64(int32(errno)) {
 		d.fail()

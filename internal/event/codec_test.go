@@ -53,7 +53,7 @@ func TestUserIsNotEncoded(t *testing.T) {
 // Every cut of an event is an error, never another event.
 func TestDecodeCut(t *testing.T) {
 	c := Codec{Boot: testBoot}
-	for _, k := range []Kind{KindExec, KindFork, KindExit, KindExecFailed, KindGap} {
+	for _, k := range []Kind{KindExec, KindFork, KindExit, KindExecFailed, KindGap, KindHash} {
 		e := full(k)
 		b := c.Append(nil, &e)
 		for n := range b {
@@ -69,7 +69,7 @@ func TestDecodeOutOfRange(t *testing.T) {
 	fork := func(pid string) string { return "\x02\x01\x00\x00" + pid + "\x00\x00\x00\x00" }
 	gap := func(of string) string { return "\x05\x01\x00\x00\x00\x00\x00\x00\x00" + "\x00" + of + "\x00\x00" }
 	failed := func(errno string) string {
-		return "\x04\x01\x00\x00\x01\x01\x00\x00\x00" + strings.Repeat("\x00", 8+7+1+2+1+6+1) + errno
+		return "\x04\x01\x00\x00\x01\x01\x00\x00\x00" + strings.Repeat("\x00", 8+7+1+2+1+6+3+1+1) + errno
 	}
 	for _, test := range []struct {
 		name, in string
@@ -79,13 +79,13 @@ func TestDecodeOutOfRange(t *testing.T) {
 		{"pid of 33 bits", fork("\x80\x80\x80\x80\x10"), false},
 		{"number of 65 bits", fork("\x80\x80\x80\x80\x80\x80\x80\x80\x80\x02"), false},
 		{"gap of any kind", gap("\x00"), true},
-		{"gap of the last kind", gap("\x05"), true},
-		{"gap of a kind that does not exist", gap("\x06"), false},
+		{"gap of the last kind", gap("\x06"), true},
+		{"gap of a kind that does not exist", gap("\x07"), false},
 		{"errno", failed("\x04"), true},
 		{"least errno", failed("\xff\xff\xff\xff\x0f"), true},
 		{"errno of 33 bits", failed("\x80\x80\x80\x80\x10"), false},
 		{"no kind", "\x00" + fork("\x01")[1:], false},
-		{"kind of the future", "\x06" + fork("\x01")[1:], false},
+		{"kind of the future", "\x07" + fork("\x01")[1:], false},
 		{"nothing", "", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {

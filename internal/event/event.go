@@ -21,12 +21,13 @@ const (
 	KindExit       Kind = 3 // a process ended: its last thread is gone
 	KindExecFailed Kind = 4 // execve or execveat returned an error
 	KindGap        Kind = 5 // events were lost, or could not be seen
+	KindHash       Kind = 6 // the executable of an earlier exec was hashed
 )
 
 // NumKinds is one more than the largest Kind, for tables indexed by it.
-const NumKinds = 6
+const NumKinds = 7
 
-var kindNames = [NumKinds]string{"", "exec", "fork", "exit", "exec_failed", "gap"}
+var kindNames = [NumKinds]string{"", "exec", "fork", "exit", "exec_failed", "gap", "hash"}
 
 func (k Kind) String() string {
 	if k == 0 || int(k) >= len(kindNames) {
@@ -56,7 +57,7 @@ func (s Source) String() string {
 	return sourceNames[s]
 }
 
-// Event is one record. Which of Exec, Exit and Gap are set follows from Kind;
+// Event is one record. Which of Exec, Exit, Gap and Hash are set follows from Kind;
 // which fields of them are real is told by Known, and a field that is not
 // known holds its zero value and means nothing.
 //
@@ -78,6 +79,7 @@ type Event struct {
 	Exec *Exec // exec, exec_failed
 	Exit *Exit // exit
 	Gap  *Gap  // gap
+	Hash *Hash // hash
 }
 
 // Exec describes an executed program and who executed it.
@@ -114,8 +116,18 @@ type Exec struct {
 	Deleted     bool // the executable has no name any more
 	Gained      Gained
 
+	// What tells one content of a file from the next, with Dev and Inode.
+	Size         uint64 // bytes (Known has FileTimes)
+	MTime, CTime int64  // Unix ns
+
 	SHA256 string // 32 raw bytes
 	Errno  int32  // exec_failed only
+
+	// Env holds the variables that were asked for, NAME=VALUE, each followed by
+	// a NUL byte, in the order of the process.
+	Env string
+
+	Redacted bool // secrets in Args, Env or paths were replaced, see package pipeline
 
 	User string // name of UID; the agent looks it up, it is not encoded
 }
@@ -130,6 +142,14 @@ func (x *Exec) Argv() []string {
 		return nil
 	}
 	return strings.Split(strings.TrimSuffix(x.Args, "\x00"), "\x00")
+}
+
+// Environ splits Env; none gives nil.
+func (x *Exec) Environ() []string {
+	if x.Env == "" {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(x.Env, "\x00"), "\x00")
 }
 
 // Cmdline is Args joined by one space, as shown to people and matched by rules.
@@ -168,6 +188,17 @@ type Exit struct {
 	Signal   uint8 // terminating signal, 0 = none (Known has Code)
 	Core     bool  // dumped core (Known has Code)
 	Presumed bool  // not witnessed: the process was found to be gone
+}
+
+// Hash tells the content of the file that an earlier exec event executed, when
+// it was not known yet at the exec. Its event's Process is that of the exec.
+type Hash struct {
+	ExecTime   int64  // Time of the exec event, Unix ns
+	SHA256     string // 32 raw bytes
+	Exe        string // resolved path, as in the exec event
+	Dev, Inode uint64 // as in Exec
+	Size       uint64 // bytes
+	MTime      int64  // Unix ns
 }
 
 // Gap is a range of time in which events were lost or could not be seen. It

@@ -55,7 +55,7 @@ func drawEvent(t *rapid.T) Event {
 	u64 := func(label string) uint64 { return rapid.Uint64().Draw(t, label) }
 	flag := func(label string) bool { return rapid.Bool().Draw(t, label) }
 	e := Event{
-		Kind:    rapid.SampledFrom([]Kind{KindExec, KindFork, KindExit, KindExecFailed, KindGap}).Draw(t, "kind"),
+		Kind:    rapid.SampledFrom([]Kind{KindExec, KindFork, KindExit, KindExecFailed, KindGap, KindHash}).Draw(t, "kind"),
 		Source:  Source(rapid.Byte().Draw(t, "source")),
 		Known:   Known(u64("known")),
 		Time:    rapid.Int64().Draw(t, "time"),
@@ -72,7 +72,13 @@ func drawEvent(t *rapid.T) Event {
 			Args: text(t, "args"), ArgsLen: u64("args_len"), Truncated: flag("truncated"), ContainerID: text(t, "container"),
 			PIDNS: u32("pid_ns"), MntNS: u32("mnt_ns"), NSPID: u32("ns_pid"), Dev: u64("dev"), Inode: u64("inode"),
 			Nlink: u32("nlink"), Fileless: flag("fileless"), Deleted: flag("deleted"), Gained: Gained(rapid.Byte().Draw(t, "gained")),
-			SHA256: text(t, "sha256"), Errno: rapid.Int32().Draw(t, "errno"),
+			Size: u64("size"), MTime: rapid.Int64().Draw(t, "mtime"), CTime: rapid.Int64().Draw(t, "ctime"),
+			SHA256: text(t, "sha256"), Errno: rapid.Int32().Draw(t, "errno"), Env: text(t, "env"), Redacted: flag("redacted"),
+		}
+	case KindHash:
+		e.Hash = &Hash{
+			ExecTime: rapid.Int64().Draw(t, "exec_ts"), SHA256: text(t, "sha256"), Exe: text(t, "exe"), Dev: u64("dev"), Inode: u64("inode"),
+			Size: u64("size"), MTime: rapid.Int64().Draw(t, "mtime"),
 		}
 	case KindExit:
 		e.Exit = &Exit{Code: rapid.Byte().Draw(t, "code"), Signal: rapid.Byte().Draw(t, "signal"), Core: flag("core"), Presumed: flag("presumed")}
@@ -142,7 +148,7 @@ func TestGainedNames(t *testing.T) {
 }
 
 func TestEnumNames(t *testing.T) {
-	kinds := []string{"unknown", "exec", "fork", "exit", "exec_failed", "gap", "unknown"}
+	kinds := []string{"unknown", "exec", "fork", "exit", "exec_failed", "gap", "hash", "unknown"}
 	for k, want := range kinds {
 		if got := Kind(k).String(); got != want {
 			t.Errorf("Kind(%d) = %q, want %q", k, got, want)
@@ -320,6 +326,20 @@ var goldenEvents = []Event{
 	{
 		Kind: KindGap, Source: SourceAgent, Known: KnownTime, Time: 1_760_000_007_000_000_000,
 		Gap: &Gap{Until: 1_760_000_008_000_000_000, Cause: "procmond ended: signal: killed"},
+	},
+	{
+		Kind: KindExec, Source: SourceEBPF, Known: KnownTime | KnownExe | KnownFile | KnownFileTimes | KnownArgs | KnownEnv,
+		Time: 1_760_000_009_000_000_000, Process: ProcessKey{Boot: testBoot, PID: 4244, Start: 123458},
+		Exec: &Exec{
+			Exe: "/bin/a", Dev: 2049, Inode: 7, Size: 400, MTime: -1, CTime: 1_700_000_000_000_000_001, Argc: 2,
+			Args: "a\x00--token=[redacted]\x00", ArgsLen: 17, Env: "LANG=C\x00EMPTY=\x00", Redacted: true,
+		},
+	},
+	{
+		Kind: KindHash, Source: SourceEBPF, Time: 1_760_000_010_000_000_000, Process: ProcessKey{Boot: testBoot, PID: 4244, Start: 123458},
+		Hash: &Hash{
+			ExecTime: 1_760_000_009_000_000_000, SHA256: strings.Repeat("\x5a", 32), Exe: "/bin/a", Dev: 2049, Inode: 7, Size: 400, MTime: -1,
+		},
 	},
 }
 

@@ -46,6 +46,14 @@ func AppendJSON(dst []byte, e *Event) []byte {
 			o.int("lost", int64(e.Gap.Lost))
 		}
 		o.string("cause", e.Gap.Cause)
+	case KindHash:
+		o.int("exec_ts", e.Hash.ExecTime)
+		o.string("sha256", hex.EncodeToString([]byte(e.Hash.SHA256)))
+		o.string("exe", e.Hash.Exe)
+		o.int("dev", int64(e.Hash.Dev))
+		o.int("inode", int64(e.Hash.Inode))
+		o.int("size", int64(e.Hash.Size))
+		o.int("mtime", e.Hash.MTime)
 	}
 	return append(o.b, '}')
 }
@@ -120,6 +128,11 @@ func (o *object) exec(k Known, x *Exec) {
 		o.int("dev", int64(x.Dev))
 		o.int("inode", int64(x.Inode))
 	}
+	if k.Has(KnownFileTimes) {
+		o.int("size", int64(x.Size))
+		o.int("mtime", x.MTime)
+		o.int("ctime", x.CTime)
+	}
 	if k.Has(KnownFileless) {
 		o.bool("fileless", x.Fileless)
 	}
@@ -128,6 +141,12 @@ func (o *object) exec(k Known, x *Exec) {
 	}
 	if k.Has(KnownGained) {
 		o.strings("gained", x.Gained.Names())
+	}
+	if k.Has(KnownEnv) {
+		o.strings("env", x.Environ())
+	}
+	if x.Redacted {
+		o.bool("redacted", true)
 	}
 	if x.Errno != 0 {
 		o.int("errno", int64(x.Errno))

@@ -32,6 +32,8 @@ const (
 	KnownCode                          // Code, Signal, Core
 	KnownLost                          // Gap.Lost
 	KnownUser                          // User
+	KnownFileTimes                     // Size, MTime, CTime
+	KnownEnv                           // Env
 )
 
 // knownNames has the view's column names of each bit, in bit order.
@@ -40,6 +42,7 @@ var knownNames = [...][]string{
 	{"exe"}, {"invoked"}, {"interpreter"}, {"args"}, {"cwd"}, {"comm"}, {"cgroup"}, {"container_id"},
 	{"pid_ns", "mnt_ns"}, {"ns_pid"}, {"dev", "inode"}, {"nlink", "deleted"}, {"fileless"}, {"gained"},
 	{"sha256"}, {"code", "signal", "core"}, {"lost"}, {"user"},
+	{"size", "mtime", "ctime"}, {"env"},
 }
 
 // Has reports whether all of the fields are known.

@@ -9,7 +9,7 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// The columns of exec_rows, in order; failure_rows has one more.
+// The columns of exec_rows, in order; in failure_rows errno stands before env.
 const (
 	colTS = 1 + iota
 	colSeq
@@ -47,24 +47,27 @@ const (
 	colNlink
 	colFlags
 	colSHA256
-	colErrno
+	colEnv
 
-	execColumns = colSHA256
+	execColumns   = colEnv
+	colErrno      = colEnv
+	colFailureEnv = colEnv + 1
 )
 
-// The bits of exec_rows.flags; event.Gained stands above them.
+// The bits of exec_rows.flags; event.Gained has three of them from gainedShift on.
 const (
 	flagFileless = 1 << iota
 	flagDeleted
 	flagTruncated
-	gainedShift = iota
+	gainedShift  = iota
+	flagRedacted = 1 << 6 // above event.Gained
 )
 
 // insertExec stores an exec or exec_failed and returns its key.
 func (db *DB) insertExec(e *event.Event, p, parent *process, no int64, a *Appended) (int64, error) {
-	s := db.st.exec
+	s, env := db.st.exec, colEnv
 	if e.Kind == event.KindExecFailed {
-		s = db.st.failure
+		s, env = db.st.failure, colFailureEnv
 		s.BindInt64(colErrno, int64(e.Exec.Errno))
 	}
 	s.BindInt64(colSeq, db.nextSeq())
@@ -80,6 +83,10 @@ func (db *DB) insertExec(e *event.Event, p, parent *process, no int64, a *Append
 	}
 	bindNumbers(s, e.Exec, e.Known)
 	db.bindArgs(s, e.Exec, e.Known.Has(event.KnownArgs))
+	s.BindNull(env)
+	if e.Known.Has(event.KnownEnv) {
+		s.BindText(env, e.Exec.Env)
+	}
 	ts, err := db.keys[e.Kind].insert(s, e.Time)
 	if err != nil {
 		return 0, err
@@ -184,6 +191,9 @@ func bindNumbers(s *sqlite.Stmt, x *event.Exec, known event.Known) {
 	}
 	if x.Truncated {
 		flags |= flagTruncated
+	}
+	if x.Redacted {
+		flags |= flagRedacted
 	}
 	s.BindInt64(colFlags, flags)
 }

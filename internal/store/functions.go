@@ -42,6 +42,9 @@ var functions = [...]function{
 		cmdline := a[0].Text()
 		return sqlite.TextValue(string(event.AppendJSONStrings(make([]byte, 0, len(cmdline)+16), splitArgs(cmdline, splits)))), nil
 	}},
+	{"environ_json", 1, func(a []sqlite.Value) (sqlite.Value, error) {
+		return jsonArray((&event.Exec{Env: a[0].Text()}).Environ())
+	}},
 	{"known_names", 1, func(a []sqlite.Value) (sqlite.Value, error) {
 		return jsonArray(event.Known(a[0].Int64()).Names())
 	}},

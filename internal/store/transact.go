@@ -149,7 +149,7 @@ func (st *statements) prepare(conn *sqlite.Conn) error {
 		{&st.commit, "COMMIT"},
 		{&st.rollback, "ROLLBACK"},
 		{&st.exec, insertInto("exec_rows", execColumns)},
-		{&st.failure, insertInto("failure_rows", execColumns+1)},
+		{&st.failure, insertInto("failure_rows", colFailureEnv)},
 		{&st.fork, insertInto("fork_rows", 4)},
 		{&st.exit, insertInto("exit_rows", 10)},
 		{&st.gap, insertInto("gap_rows", 7)},

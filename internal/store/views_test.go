@@ -20,7 +20,7 @@ var contract = map[string]string{
 	"exits":     `seq ts time process pid code signal core duration_ns presumed source`,
 	"processes": `process pid ppid parent exe cmdline user uid started ended code signal`,
 	"gaps":      `seq ts time until kind lost cause source`,
-	"binaries":  `sha256 exe dev inode size mtime first_seen execs`,
+	"binaries":  `sha256 exe dev inode size mtime first_seen execs last_seen previous`,
 	"alerts": `id ts time rule_id rule_name severity state count first_seen last_seen process title evidence
 		complete`,
 }
@@ -57,6 +57,20 @@ func TestViewsHaveTheColumnsOfTheContract(t *testing.T) {
 		}
 		stmt.Finalize()
 	}
+}
+
+func TestEnvironmentAndRedaction(t *testing.T) {
+	db := open(t, t.TempDir())
+	x := execEvent(2, 1, at(1), "/bin/x", "x")
+	x.Exec.Env, x.Exec.Redacted, x.Known = "LANG=C\x00BAD=\xff\n\x00", true, x.Known|event.KnownEnv
+	failed := execEvent(2, 1, at(2), "/bin/y", "y")
+	failed.Kind, failed.Exec.Errno, failed.Known = event.KindExecFailed, 2, failed.Known|event.KnownEnv
+	plain := execEvent(2, 1, at(3), "/bin/z", "z")
+	plain.Exec.Gained = event.GainedSetuid | event.GainedSetgid | event.GainedCaps
+	appendAll(t, db, x, failed, plain)
+	want(t, "execs", rows(t, db, "SELECT name, env, redacted, gained FROM execs"),
+		`x | ["LANG=C","BAD=\\xff\n"] | 1 | []`, `z | <null> | 0 | ["setuid","setgid","caps"]`)
+	want(t, "failures", rows(t, db, "SELECT name, env, redacted, error FROM exec_failures"), "y | [] | 0 | no such file or directory")
 }
 
 func TestViewsShowWhatWasStored(t *testing.T) {
@@ -120,7 +134,7 @@ func TestUnknownIsNull(t *testing.T) {
 	appendAll(t, db, x, failed, fork, exit, gap)
 	nulls := func(n int) string { return strings.Repeat(" | <null>", n) }
 	want(t, "execs", rows(t, db, "SELECT * FROM execs"),
-		"1 | 1760000001000000000 | 2025-10-09T08:53:21.000000000Z | abcdef01-2-20 | 1 | 2"+nulls(37)+" | ebpf | []")
+		"1 | 1760000001000000000 | 2025-10-09T08:53:21.000000000Z | abcdef01-2-20 | 1 | 2"+nulls(37)+" | ebpf | [] | <null> | 0")
 	want(t, "exec_failures", rows(t, db, "SELECT process, exe, ppid, args, known FROM exec_failures"), "abcdef01-2-20"+nulls(3)+" | []")
 	want(t, "forks", rows(t, db, "SELECT process, parent, ppid FROM forks"), "abcdef01-9-90"+nulls(2))
 	want(t, "exits", rows(t, db, "SELECT process, code, signal, core, duration_ns, presumed FROM exits"), "abcdef01-9-90"+nulls(4)+" | 0")
