@@ -24,7 +24,9 @@ typedef __u32 __wsum;
 #define NULL ((void *)0)
 
 /* include/uapi/linux/bpf.h */
+#define BPF_MAP_TYPE_LRU_HASH 9
 #define BPF_MAP_TYPE_RINGBUF 27
+#define BPF_ANY 0
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -42,12 +44,18 @@ struct qstr {
 };
 
 struct super_block { __u32 s_dev; unsigned long s_magic; };
+struct timespec64 { __s64 tv_sec; long tv_nsec; };
 
 struct inode {
 	struct super_block *i_sb;
 	unsigned long i_ino;
 	union { const unsigned int i_nlink; unsigned int __i_nlink; };
+	__s64 i_size;
 };
+struct inode___until_6_5 { struct timespec64 i_mtime, i_ctime; };
+struct inode___6_6 { struct timespec64 i_mtime, __i_ctime; };
+struct inode___until_6_10 { struct timespec64 __i_mtime, __i_ctime; };
+struct inode___since_6_11 { __s64 i_mtime_sec, i_ctime_sec; __u32 i_mtime_nsec, i_ctime_nsec; };
 
 struct dentry { struct dentry *d_parent; struct qstr d_name; struct inode *d_inode; };
 struct vfsmount { struct dentry *mnt_root; };
@@ -77,8 +85,9 @@ struct signal_struct {
 	struct tty_struct *tty;
 };
 
-struct mm_struct { unsigned long arg_start, arg_end; struct file *exe_file; };
-struct cred { kuid_t uid; kgid_t gid; kuid_t euid; kgid_t egid; };
+struct mm_struct { unsigned long arg_start, arg_end, env_start, env_end; struct file *exe_file; };
+typedef struct { __u64 val; } kernel_cap_t; /* two __u32 until 6.2, in the same order */
+struct cred { kuid_t uid; kgid_t gid; kuid_t euid; kgid_t egid; kernel_cap_t cap_permitted; };
 
 struct kernfs_node { const char *name; };
 struct kernfs_node___until_6_14 { struct kernfs_node *parent; };
@@ -97,7 +106,16 @@ enum cgroup_subsys_id {
 	io_cgrp_id,
 };
 
+#if defined(__TARGET_ARCH_x86)
+struct thread_info { __u32 status; };
+struct pt_regs { unsigned long r10, r8, dx, si, di, orig_ax; };
+#else
+struct thread_info { unsigned long flags; };
+struct pt_regs { __u64 regs[31]; __u64 orig_x0; __s32 syscallno; };
+#endif
+
 struct task_struct {
+	struct thread_info thread_info;
 	int pid, tgid;
 	struct task_struct *real_parent, *group_leader;
 	__u64 start_boottime;
@@ -113,11 +131,17 @@ struct task_struct {
 	char comm[16];
 };
 
-struct linux_binprm { const char *filename, *interp; int argc; };
+struct linux_binprm {
+	const char *filename, *interp;
+	int argc;
+	unsigned int secureexec : 1;
+	struct cred *cred;
+};
 
 #pragma clang attribute pop
 
 #define SIGNAL_GROUP_EXIT 0x00000004 /* include/linux/sched/signal.h */
+#define I_CTIME_QUERIED (1u << 31) /* include/linux/fs.h, since 6.13: not a part of the time */
 #define TMPFS_MAGIC 0x01021994	     /* include/uapi/linux/magic.h */
 
 #endif

@@ -5,7 +5,7 @@
 #ifndef SENTINELD_RECORD_H
 #define SENTINELD_RECORD_H
 
-enum kind { KIND_EXEC = 1, KIND_FORK = 2, KIND_EXIT = 3, KIND_MAX = 4 };
+enum kind { KIND_EXEC = 1, KIND_FORK = 2, KIND_EXIT = 3, KIND_EXEC_FAILED = 4, KIND_MAX = 5 };
 
 /* Who, when, and whose child. Times are nanoseconds on the boot clock. */
 struct head {
@@ -42,25 +42,39 @@ enum exec_flags {
 	EXEC_EXE_ANON = 1 << 13, /* the path does not hang on any mount: memfd and the like */
 	EXEC_TMPFS = 1 << 14,
 	EXEC_CWD_ANON = 1 << 15,
+	EXEC_GAINED = 1 << 16,
+	EXEC_TIMES = 1 << 17,
+	EXEC_ENV = 1 << 18, /* env holds the whole environment */
+	EXEC_ARGS_CUT = 1 << 19, /* failed exec: there are more arguments than args holds */
 };
 
-/* Followed by args, exe, cwd, invoked, interp, cgroup, in this order and each
+/* What an exec gave a process, as in event.Gained. */
+enum gained { GAINED_SETUID = 1 << 0, GAINED_SETGID = 1 << 1, GAINED_CAPS = 1 << 2 };
+
+/* Followed by args, env, exe, cwd, invoked, interp, cgroup, in this order and each
  * as long as its _len says. exe, cwd and cgroup are names, leaf first, each
  * ended by a NUL; invoked and interp are strings without one. The rest of the
- * record is not used. */
+ * record is not used. args and env are strings that are each ended by a NUL. A
+ * failed exec has the ids of who tried, and no executable. */
 struct exec_record {
 	struct head head;
 	__u32 flags; /* enum exec_flags */
 	__u32 argc;
 	__u64 args_total; /* bytes of all arguments, before any cut */
 	__u64 inode;
+	__u64 size;	    /* bytes */
+	__s64 mtime, ctime; /* ns since 1970 */
 	__u32 dev; /* kernel encoding: major << 20 | minor */
 	__u32 nlink;
 	__u32 uid, gid, euid, egid, auid, sid;
 	__u32 tty_major, tty_minor;
 	__u32 pid_ns, mnt_ns, ns_pid;
-	__u32 args_len, exe_len, cwd_len, invoked_len, interp_len, cgroup_len;
+	__u32 gained; /* enum gained */
+	__s32 error;  /* errno of a failed exec */
+	__u32 args_len, env_len, exe_len, cwd_len, invoked_len, interp_len, cgroup_len;
 	__u32 used; /* sum of the lengths; see struct room */
+	__u32 pad;
+	__u64 piece; /* of put_user_args */
 	char comm[16];
 };
 

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/sentineld/sentineld/internal/cli"
-	"github.com/sentineld/sentineld/internal/source"
 	"github.com/sentineld/sentineld/internal/source/poll"
 )
 
@@ -45,8 +44,7 @@ func (s *selfCheckCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	o := source.Options{Boot: boot, RingBytes: s.RingBytes, ArgsMax: s.ArgsMax, FlushDelay: s.FlushDelay, PollInterval: s.PollInterval}
-	o.FillDefaults()
+	o := s.options(boot, nil)
 	var all []tried
 	best := -1
 	for i, c := range s.candidates() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/sentineld/sentineld/internal/event"
@@ -17,6 +18,9 @@ type sourceFlags struct {
 	Source       string        `help:"Where to read events: auto takes the best that opens, ebpf or poll only that one." enum:"auto,ebpf,poll" default:"auto"`
 	RingBytes    int           `help:"Size of the kernel's buffer in bytes, a power of two of at least 4096 (default ${default})." default:"8388608" placeholder:"BYTES"`
 	ArgsMax      int           `help:"Bytes of arguments kept of one exec, 1024 to 131072. What is cut is flagged (default ${default})." default:"65536" placeholder:"BYTES"`
+	ExecFailures bool          `help:"Failed execs too, where the source can see them. Costs every system call of the host some time, unless the kernel takes fexit programs."`
+	Env          []string      `help:"Environment variable to keep of each exec; NAME* stands for all that begin so. May be given more than once." placeholder:"NAME" sep:","`
+	BTF          string        `name:"btf" help:"File with the types of the running kernel (BTF), for one that has none itself." placeholder:"FILE" type:"path"`
 	FlushDelay   time.Duration `help:"How long an event may wait for others, 1ms to 1s (default ${default})." default:"50ms" placeholder:"DURATION"`
 	PollInterval time.Duration `help:"Between two looks when polling, 10ms to 1h (default ${default})." default:"1s" placeholder:"DURATION"`
 }
@@ -33,7 +37,22 @@ func (f sourceFlags) Validate() error {
 	case f.PollInterval < 10*time.Millisecond || f.PollInterval > time.Hour:
 		return fmt.Errorf("--poll-interval=%s: want 10ms to 1h", f.PollInterval)
 	}
+	for _, name := range f.Env {
+		if strings.ContainsAny(name, "=\x00") || strings.Contains(strings.TrimSuffix(name, "*"), "*") || name == "" {
+			return fmt.Errorf("--env=%q: want the name of a variable, or its beginning and one *", name)
+		}
+	}
 	return nil
+}
+
+// options are what all sources are opened with.
+func (f sourceFlags) options(boot event.BootID, log *slog.Logger) source.Options {
+	o := source.Options{
+		Boot: boot, RingBytes: f.RingBytes, ArgsMax: f.ArgsMax, FlushDelay: f.FlushDelay, PollInterval: f.PollInterval,
+		Env: f.Env, ExecFailures: f.ExecFailures, BTF: f.BTF, Log: log,
+	}
+	o.FillDefaults()
+	return o
 }
 
 // candidates are the sources that the flags allow, best first.
@@ -61,10 +80,7 @@ func (f sourceFlags) open(ctx context.Context, log *slog.Logger) (source.Source,
 	if err != nil {
 		return nil, nil, boot, err
 	}
-	src, refused, err := source.First(ctx, source.Options{
-		Boot: boot, RingBytes: f.RingBytes, ArgsMax: f.ArgsMax,
-		FlushDelay: f.FlushDelay, PollInterval: f.PollInterval, Log: log,
-	}, f.candidates())
+	src, refused, err := source.First(ctx, f.options(boot, log), f.candidates())
 	if err != nil && f.Source != "auto" {
 		err = fmt.Errorf("%w; --source=auto would try the others", err)
 	}

@@ -22,6 +22,9 @@ type runCmd struct {
 	Source       string   `help:"Where procmond reads events: auto, ebpf or poll." placeholder:"SOURCE"`
 	Socket       string   `help:"Socket of a procmond that runs (default ${socket}). If none serves there, one is started." placeholder:"PATH"`
 	Procmond     string   `help:"The procmond to start (default: beside sentineld, then in PATH)." placeholder:"FILE"`
+	ExecFailures bool     `help:"Record failed execs too."`
+	Env          []string `help:"Environment variable to keep of each exec; NAME* stands for all that begin so. May be given more than once." placeholder:"NAME"`
+	BTF          string   `name:"btf" help:"File with the types of the running kernel (BTF), for one that has none itself." placeholder:"FILE"`
 	PollInterval string   `help:"Between two looks when polling." placeholder:"DURATION"`
 }
 
@@ -33,6 +36,11 @@ func (r *runCmd) flags(m map[string]string) {
 	given(m, "collector.source", r.Source)
 	given(m, "collector.socket", r.Socket)
 	given(m, "collector.procmond", r.Procmond)
+	if r.ExecFailures {
+		m["collector.exec_failures"] = "true"
+	}
+	given(m, "collector.env", strings.Join(r.Env, ","))
+	given(m, "collector.btf", r.BTF)
 	given(m, "collector.poll_interval", r.PollInterval)
 }
 
@@ -71,7 +79,7 @@ func (r *runCmd) Run(ctx context.Context, c *config.Config, log *slog.Logger, st
 // procmondArgs passes procmond's share of the configuration on.
 func procmondArgs(c *config.Config) []string {
 	p := c.Collector
-	return []string{
+	args := []string{
 		"--source=" + p.Source,
 		"--ring-bytes=" + strconv.Itoa(p.RingBytes),
 		"--queue-bytes=" + strconv.Itoa(p.QueueBytes),
@@ -81,6 +89,16 @@ func procmondArgs(c *config.Config) []string {
 		"--log-level=" + c.Log.Level,
 		"--log-format=" + c.Log.Format,
 	}
+	if p.ExecFailures {
+		args = append(args, "--exec-failures")
+	}
+	if len(p.Env) > 0 {
+		args = append(args, "--env="+strings.Join(p.Env, ","))
+	}
+	if p.BTF != "" {
+		args = append(args, "--btf="+p.BTF)
+	}
+	return args
 }
 
 // age shows how long ago something was, roughly.

@@ -6,6 +6,7 @@ package config
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -35,6 +36,9 @@ type Collector struct {
 	RingBytes    int           `yaml:"ring_bytes" help:"the kernel's buffer in bytes, a power of two from 4096 to 1 GiB"`
 	QueueBytes   int           `yaml:"queue_bytes" help:"bytes of events that procmond holds until they are stored, 256 KiB to 1 GiB"`
 	ArgsMax      int           `yaml:"args_max" help:"bytes of arguments kept of one exec, 1 to 128 KiB; what is cut is flagged"`
+	ExecFailures bool          `yaml:"exec_failures" help:"record failed execs too; costs every system call of the host some time where the kernel takes no fexit programs"`
+	Env          []string      `yaml:"env" help:"names of the environment variables to keep of each exec; NAME* stands for all that begin so"`
+	BTF          string        `yaml:"btf" help:"file with the types of the running kernel (BTF), for one that has none itself"`
 	FlushDelay   time.Duration `yaml:"flush_delay" help:"how long an event may wait in the kernel for others, 1ms to 1s"`
 	PollInterval time.Duration `yaml:"poll_interval" help:"between two looks when polling, 10ms to 1h"`
 }
@@ -114,6 +118,11 @@ func (c *Config) check() []fault {
 		fail("collector.ring_bytes", "%d is not a power of two", n)
 	}
 	number("collector.queue_bytes", c.Collector.QueueBytes, 256<<10, 1<<30)
+	for _, name := range c.Collector.Env {
+		if name == "" || strings.ContainsRune(name, '=') || strings.Contains(strings.TrimSuffix(name, "*"), "*") {
+			fail("collector.env", "%q is neither the name of a variable nor the beginning of one with a * behind it", name)
+		}
+	}
 	number("collector.args_max", c.Collector.ArgsMax, 1024, 128<<10)
 	duration("collector.flush_delay", c.Collector.FlushDelay, time.Millisecond, time.Second)
 	duration("collector.poll_interval", c.Collector.PollInterval, 10*time.Millisecond, time.Hour)

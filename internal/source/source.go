@@ -37,6 +37,9 @@ type Options struct {
 	Boot         event.BootID  // of this boot
 	RingBytes    int           // kernel buffer, bytes, a power of two; 0 = 8 MiB
 	ArgsMax      int           // bytes of arguments kept of one exec; 0 = 64 KiB
+	Env          []string      // names of the variables to keep of each exec; see procfs.SelectEnv
+	ExecFailures bool          // failed execs too, where the source can see them
+	BTF          string        // file with the kernel's types, for a kernel that has none itself; "" = its own
 	FlushDelay   time.Duration // how long a record may wait for company; 0 = 50 ms
 	PollInterval time.Duration // between two looks, for sources that poll; 0 = 1 s
 	Log          *slog.Logger  // nil = discard

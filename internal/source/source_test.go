@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"reflect"
 	"testing"
 	"time"
 
@@ -87,7 +88,7 @@ func TestDefaults(t *testing.T) {
 	}
 	set := Options{RingBytes: 4096, ArgsMax: 1024, FlushDelay: 1, PollInterval: 2, Log: slog.Default()}
 	filled := set
-	if filled.FillDefaults(); filled != set {
+	if filled.FillDefaults(); !reflect.DeepEqual(filled, set) {
 		t.Errorf("%+v became %+v", set, filled)
 	}
 }

@@ -200,7 +200,7 @@ func TestEqualsSnapshot(t *testing.T) {
 	if live.Process != seen.Process || live.Parent != seen.Parent {
 		t.Errorf("process %v, parent %v; snapshot %v, %v", live.Process, live.Parent, seen.Process, seen.Parent)
 	}
-	if want := live.Known &^ (event.KnownTime | event.KnownStart | event.KnownInvoked | event.KnownInterpreter); seen.Known != want {
+	if want := live.Known &^ (event.KnownTime | event.KnownStart | event.KnownInvoked | event.KnownInterpreter | event.KnownGained); seen.Known != want {
 		t.Errorf("live knows %v\nsnapshot %v", want.Names(), seen.Known.Names())
 	}
 	a, b := *live.Exec, *seen.Exec

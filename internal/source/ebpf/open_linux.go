@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
@@ -18,12 +20,16 @@ import (
 	"github.com/sentineld/sentineld/internal/source"
 )
 
+// envMax is how much of an environment the programs read when variables are
+// wanted. A longer one is not known.
+const envMax = 32 << 10
+
 // Open loads and attaches the programs: as tp_btf, and as raw_tp where that
 // does not load. From its return on every exec, fork and exit is recorded or
 // counted as lost.
 func Open(_ context.Context, o Options) (source.Source, error) {
 	o.FillDefaults()
-	if err := usable(); err != nil {
+	if err := usable(o.BTF); err != nil {
 		return nil, err
 	}
 	// Before 5.11 maps count against RLIMIT_MEMLOCK. Raising it needs
@@ -37,7 +43,7 @@ func Open(_ context.Context, o Options) (source.Source, error) {
 		if s, err = open(o, kind); err == nil {
 			break
 		}
-		errs = append(errs, fmt.Errorf("as %s: %w", map[ebpf.ProgramType]string{ebpf.Tracing: "tp_btf", ebpf.RawTracepoint: "raw_tp"}[kind], err))
+		errs = append(errs, fmt.Errorf("as %s: %w", kindName(kind), err))
 	}
 	if s == nil {
 		return nil, explain(errors.Join(errs...), limitErr)
@@ -46,28 +52,32 @@ func Open(_ context.Context, o Options) (source.Source, error) {
 	return s, nil
 }
 
+func kindName(kind ebpf.ProgramType) string {
+	if kind == ebpf.Tracing {
+		return "tp_btf"
+	}
+	return "raw_tp"
+}
+
+// The ways to see what not every kernel shows, best first. Each is the programs
+// that it takes.
+var (
+	prepareWays = [][]string{{"prepare_btf"}, {"prepare_raw"}, {"prepare_fentry"}}
+	failedWays  = [][]string{{"failed_fexit_execve", "failed_fexit_execveat"}, {"failed_btf"}, {"failed_raw"}}
+)
+
 func open(o Options, kind ebpf.ProgramType) (_ *ring, err error) {
-	spec, err := loadProcess()
+	l, err := newLoader(o)
 	if err != nil {
 		return nil, err
 	}
-	for name, p := range spec.Programs {
-		if p.Type != kind {
-			delete(spec.Programs, name)
-		}
-	}
-	spec.Maps["events"].MaxEntries = uint32(o.RingBytes)
-	if err := errors.Join(
-		spec.Variables["args_max"].Set(uint32(o.ArgsMax)),
-		spec.Variables["hooks_only"].Set(o.HooksOnly),
-	); err != nil {
-		return nil, err
-	}
-	c, err := ebpf.NewCollection(spec)
+	suffix := map[ebpf.ProgramType]string{ebpf.Tracing: "_btf", ebpf.RawTracepoint: "_raw"}[kind]
+	core := []string{"exec" + suffix, "fork" + suffix, "exit" + suffix}
+	c, err := l.load(core, nil)
 	if err != nil {
 		return nil, err
 	}
-	s := &ring{Options: o, programs: kind, collection: c, stop: make(chan struct{}), events: newEvents()}
+	s := &ring{Options: o, detail: kindName(kind), collections: []*ebpf.Collection{c}, stop: make(chan struct{}), events: newEvents()}
 	defer func() {
 		if err != nil {
 			s.release()
@@ -76,30 +86,129 @@ func open(o Options, kind ebpf.ProgramType) (_ *ring, err error) {
 	if s.reader, err = ringbuf.NewReader(c.Maps["events"]); err != nil {
 		return nil, err
 	}
-	for name, p := range c.Programs {
-		var l link.Link
-		if kind == ebpf.Tracing {
-			l, err = link.AttachTracing(link.TracingOptions{Program: p})
-		} else {
-			event, _, _ := strings.Cut(name, "_")
-			l, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: "sched_process_" + event, Program: p})
+	if err := c.Variables["canary_tgid"].Set(int32(os.Getpid())); err != nil {
+		return nil, err
+	}
+	// In front of the core, so that no exec is seen whose begin was not.
+	if err := s.attachOne(l, prepareWays); err == nil {
+		if err := c.Variables["prepared"].Set(true); err != nil {
+			return nil, err
 		}
-		if err != nil {
-			return nil, fmt.Errorf("attach %s: %w", name, err)
+	} else {
+		s.detail += ", privileges gained not always seen"
+		o.Log.Info("the kernel does not show what privileges an exec gives: of some it is not known", "reason", err)
+	}
+	if err := s.attach(c, core); err != nil {
+		return nil, err
+	}
+	if o.ExecFailures {
+		if err := s.attachOne(l, failedWays); err != nil {
+			s.detail += ", failed execs not seen"
+			o.Log.Warn("failed execs are not seen", "reason", err)
 		}
-		s.links = append(s.links, l)
 	}
 	return s, nil
 }
 
-// usable looks for what is certain to stop the load, and that the kernel's own
-// error would not name.
-func usable() error {
-	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
-		return fmt.Errorf("load BPF programs: the kernel has no BTF: %w (needs CONFIG_DEBUG_INFO_BTF)", err)
+// loader loads programs that share their maps.
+type loader struct {
+	spec  *ebpf.CollectionSpec
+	types *btf.Spec // of the kernel; nil = it has them itself
+	cache *btf.Cache
+}
+
+func newLoader(o Options) (*loader, error) {
+	spec, err := loadProcess()
+	if err != nil {
+		return nil, err
+	}
+	env := uint32(0)
+	if len(o.Env) > 0 {
+		env = envMax
+	}
+	spec.Maps["events"].MaxEntries = uint32(o.RingBytes)
+	l := &loader{spec: spec, cache: btf.NewCache()}
+	if o.BTF != "" {
+		if l.types, err = btf.LoadSpec(o.BTF); err != nil {
+			return nil, fmt.Errorf("read the kernel's types from %s: %w", o.BTF, err)
+		}
+	}
+	return l, errors.Join(
+		spec.Variables["args_max"].Set(uint32(o.ArgsMax)),
+		spec.Variables["env_max"].Set(env),
+		spec.Variables["hooks_only"].Set(o.HooksOnly),
+	)
+}
+
+func (l *loader) load(programs []string, maps map[string]*ebpf.Map) (*ebpf.Collection, error) {
+	spec := l.spec.Copy()
+	clear(spec.Programs)
+	for _, name := range programs {
+		spec.Programs[name] = l.spec.Programs[name].Copy()
+	}
+	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
+		Programs: ebpf.ProgramOptions{KernelTypes: l.types}, MapReplacements: maps, Cache: l.cache,
+	})
+}
+
+// attachOne attaches the first of several ways that the kernel has.
+func (s *ring) attachOne(l *loader, ways [][]string) error {
+	var errs []error
+	for _, programs := range ways {
+		c, err := l.load(programs, s.collections[0].Maps)
+		if err == nil {
+			if err = s.attach(c, programs); err == nil {
+				s.collections = append(s.collections, c)
+				return nil
+			}
+			c.Close()
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", programs[0], err))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *ring) attach(c *ebpf.Collection, programs []string) error {
+	before := len(s.links)
+	for _, name := range programs {
+		p := c.Programs[name]
+		var l link.Link
+		var err error
+		if p.Type() == ebpf.RawTracepoint {
+			l, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: rawTracepoints[name], Program: p})
+		} else {
+			l, err = link.AttachTracing(link.TracingOptions{Program: p})
+		}
+		if err != nil {
+			for _, l := range s.links[before:] {
+				_ = l.Close() // of a way that is given up
+			}
+			s.links = s.links[:before]
+			return fmt.Errorf("attach %s: %w", name, err)
+		}
+		s.links = append(s.links, l)
+	}
+	return nil
+}
+
+var rawTracepoints = map[string]string{
+	"exec_raw": "sched_process_exec", "fork_raw": "sched_process_fork", "exit_raw": "sched_process_exit",
+	"prepare_raw": "sched_prepare_exec", "failed_raw": "sys_exit",
+}
+
+// usable looks for what is certain to stop the load, or to make it useless, and
+// that the kernel's own error would not name.
+func usable(btfFile string) error {
+	// PROC_PID_INIT_INO of linux/proc_ns.h. The programs see the pids of the initial
+	// namespace; /proc, in another one, shows others.
+	if ns, err := os.Readlink("/proc/self/ns/pid"); err == nil && ns != "pid:[4026531836]" {
+		return errors.New("load BPF programs: this is not the host's pid namespace, so that the kernel's pids are not those of /proc (run with the host's: --pid=host, hostPID: true)")
 	}
 	if b, err := os.ReadFile("/sys/kernel/security/lockdown"); err == nil && strings.Contains(string(b), "[confidentiality]") {
 		return errors.New("load BPF programs: kernel lockdown is in mode confidentiality, which forbids reading kernel memory (boot with lockdown=integrity)")
+	}
+	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil && btfFile == "" {
+		return fmt.Errorf("load BPF programs: the kernel has no BTF: %w (needs CONFIG_DEBUG_INFO_BTF, or a file with this kernel's types: --btf FILE)", err)
 	}
 	return nil
 }
@@ -108,7 +217,11 @@ func usable() error {
 func explain(err, limitErr error) error {
 	switch {
 	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
-		if limitErr != nil && errors.Is(err, unix.EPERM) && os.Geteuid() == 0 {
+		filtered, capable := rights()
+		switch {
+		case filtered && capable:
+			return errors.New("load BPF programs: permission denied, with the capabilities that it takes: a seccomp filter forbids bpf(2) (have it allow bpf and perf_event_open)")
+		case capable && limitErr != nil && errors.Is(err, unix.EPERM):
 			return fmt.Errorf("load BPF programs: %w (RLIMIT_MEMLOCK: %v)", err, limitErr)
 		}
 		return fmt.Errorf("load BPF programs: permission denied (needs CAP_BPF and CAP_PERFMON: run with sudo, or use --source=poll)")
@@ -116,4 +229,25 @@ func explain(err, limitErr error) error {
 		return fmt.Errorf("load BPF programs: %w (the kernel has no bpf(2), or a seccomp filter hides it)", err)
 	}
 	return fmt.Errorf("load BPF programs: %w", err)
+}
+
+// rights tells whether a seccomp filter is on, and whether this process may load
+// programs: CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, which 5.7 had in their
+// place (linux/capability.h).
+func rights() (filtered, capable bool) {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return false, false
+	}
+	for line := range strings.Lines(string(b)) {
+		name, value, _ := strings.Cut(line, ":")
+		switch value = strings.TrimSpace(value); name {
+		case "Seccomp":
+			filtered = value == "2"
+		case "CapEff":
+			caps, err := strconv.ParseUint(value, 16, 64)
+			capable = err == nil && (caps>>unix.CAP_BPF&1 == 1 && caps>>unix.CAP_PERFMON&1 == 1 || caps>>unix.CAP_SYS_ADMIN&1 == 1)
+		}
+	}
+	return filtered, capable
 }

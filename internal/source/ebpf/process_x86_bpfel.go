@@ -16,16 +16,29 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	processMapEvents    = "events"
-	processProgExecBtf  = "exec_btf"
-	processProgExecRaw  = "exec_raw"
-	processProgExitBtf  = "exit_btf"
-	processProgExitRaw  = "exit_raw"
-	processProgForkBtf  = "fork_btf"
-	processProgForkRaw  = "fork_raw"
-	processVarArgsMax   = "args_max"
-	processVarHooksOnly = "hooks_only"
-	processVarLost      = "lost"
+	processMapEvents               = "events"
+	processMapGains                = "gains"
+	processProgExecBtf             = "exec_btf"
+	processProgExecRaw             = "exec_raw"
+	processProgExitBtf             = "exit_btf"
+	processProgExitRaw             = "exit_raw"
+	processProgFailedBtf           = "failed_btf"
+	processProgFailedFexitExecve   = "failed_fexit_execve"
+	processProgFailedFexitExecveat = "failed_fexit_execveat"
+	processProgFailedRaw           = "failed_raw"
+	processProgForkBtf             = "fork_btf"
+	processProgForkRaw             = "fork_raw"
+	processProgPrepareBtf          = "prepare_btf"
+	processProgPrepareFentry       = "prepare_fentry"
+	processProgPrepareRaw          = "prepare_raw"
+	processVarArgsMax              = "args_max"
+	processVarCanaryExits          = "canary_exits"
+	processVarCanaryForks          = "canary_forks"
+	processVarCanaryTgid           = "canary_tgid"
+	processVarEnvMax               = "env_max"
+	processVarHooksOnly            = "hooks_only"
+	processVarLost                 = "lost"
+	processVarPrepared             = "prepared"
 )
 
 // loadProcess returns the embedded CollectionSpec for process.
@@ -70,12 +83,19 @@ type processSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type processProgramSpecs struct {
-	ExecBtf *ebpf.ProgramSpec `ebpf:"exec_btf"`
-	ExecRaw *ebpf.ProgramSpec `ebpf:"exec_raw"`
-	ExitBtf *ebpf.ProgramSpec `ebpf:"exit_btf"`
-	ExitRaw *ebpf.ProgramSpec `ebpf:"exit_raw"`
-	ForkBtf *ebpf.ProgramSpec `ebpf:"fork_btf"`
-	ForkRaw *ebpf.ProgramSpec `ebpf:"fork_raw"`
+	ExecBtf             *ebpf.ProgramSpec `ebpf:"exec_btf"`
+	ExecRaw             *ebpf.ProgramSpec `ebpf:"exec_raw"`
+	ExitBtf             *ebpf.ProgramSpec `ebpf:"exit_btf"`
+	ExitRaw             *ebpf.ProgramSpec `ebpf:"exit_raw"`
+	FailedBtf           *ebpf.ProgramSpec `ebpf:"failed_btf"`
+	FailedFexitExecve   *ebpf.ProgramSpec `ebpf:"failed_fexit_execve"`
+	FailedFexitExecveat *ebpf.ProgramSpec `ebpf:"failed_fexit_execveat"`
+	FailedRaw           *ebpf.ProgramSpec `ebpf:"failed_raw"`
+	ForkBtf             *ebpf.ProgramSpec `ebpf:"fork_btf"`
+	ForkRaw             *ebpf.ProgramSpec `ebpf:"fork_raw"`
+	PrepareBtf          *ebpf.ProgramSpec `ebpf:"prepare_btf"`
+	PrepareFentry       *ebpf.ProgramSpec `ebpf:"prepare_fentry"`
+	PrepareRaw          *ebpf.ProgramSpec `ebpf:"prepare_raw"`
 }
 
 // processMapSpecs contains maps before they are loaded into the kernel.
@@ -83,15 +103,21 @@ type processProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type processMapSpecs struct {
 	Events *ebpf.MapSpec `ebpf:"events"`
+	Gains  *ebpf.MapSpec `ebpf:"gains"`
 }
 
 // processVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type processVariableSpecs struct {
-	ArgsMax   *ebpf.VariableSpec `ebpf:"args_max"`
-	HooksOnly *ebpf.VariableSpec `ebpf:"hooks_only"`
-	Lost      *ebpf.VariableSpec `ebpf:"lost"`
+	ArgsMax     *ebpf.VariableSpec `ebpf:"args_max"`
+	CanaryExits *ebpf.VariableSpec `ebpf:"canary_exits"`
+	CanaryForks *ebpf.VariableSpec `ebpf:"canary_forks"`
+	CanaryTgid  *ebpf.VariableSpec `ebpf:"canary_tgid"`
+	EnvMax      *ebpf.VariableSpec `ebpf:"env_max"`
+	HooksOnly   *ebpf.VariableSpec `ebpf:"hooks_only"`
+	Lost        *ebpf.VariableSpec `ebpf:"lost"`
+	Prepared    *ebpf.VariableSpec `ebpf:"prepared"`
 }
 
 // processObjects contains all objects after they have been loaded into the kernel.
@@ -115,11 +141,13 @@ func (o *processObjects) Close() error {
 // It can be passed to loadProcessObjects or ebpf.CollectionSpec.LoadAndAssign.
 type processMaps struct {
 	Events *ebpf.Map `ebpf:"events"`
+	Gains  *ebpf.Map `ebpf:"gains"`
 }
 
 func (m *processMaps) Close() error {
 	return _ProcessClose(
 		m.Events,
+		m.Gains,
 	)
 }
 
@@ -127,21 +155,33 @@ func (m *processMaps) Close() error {
 //
 // It can be passed to loadProcessObjects or ebpf.CollectionSpec.LoadAndAssign.
 type processVariables struct {
-	ArgsMax   *ebpf.Variable `ebpf:"args_max"`
-	HooksOnly *ebpf.Variable `ebpf:"hooks_only"`
-	Lost      *ebpf.Variable `ebpf:"lost"`
+	ArgsMax     *ebpf.Variable `ebpf:"args_max"`
+	CanaryExits *ebpf.Variable `ebpf:"canary_exits"`
+	CanaryForks *ebpf.Variable `ebpf:"canary_forks"`
+	CanaryTgid  *ebpf.Variable `ebpf:"canary_tgid"`
+	EnvMax      *ebpf.Variable `ebpf:"env_max"`
+	HooksOnly   *ebpf.Variable `ebpf:"hooks_only"`
+	Lost        *ebpf.Variable `ebpf:"lost"`
+	Prepared    *ebpf.Variable `ebpf:"prepared"`
 }
 
 // processPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to loadProcessObjects or ebpf.CollectionSpec.LoadAndAssign.
 type processPrograms struct {
-	ExecBtf *ebpf.Program `ebpf:"exec_btf"`
-	ExecRaw *ebpf.Program `ebpf:"exec_raw"`
-	ExitBtf *ebpf.Program `ebpf:"exit_btf"`
-	ExitRaw *ebpf.Program `ebpf:"exit_raw"`
-	ForkBtf *ebpf.Program `ebpf:"fork_btf"`
-	ForkRaw *ebpf.Program `ebpf:"fork_raw"`
+	ExecBtf             *ebpf.Program `ebpf:"exec_btf"`
+	ExecRaw             *ebpf.Program `ebpf:"exec_raw"`
+	ExitBtf             *ebpf.Program `ebpf:"exit_btf"`
+	ExitRaw             *ebpf.Program `ebpf:"exit_raw"`
+	FailedBtf           *ebpf.Program `ebpf:"failed_btf"`
+	FailedFexitExecve   *ebpf.Program `ebpf:"failed_fexit_execve"`
+	FailedFexitExecveat *ebpf.Program `ebpf:"failed_fexit_execveat"`
+	FailedRaw           *ebpf.Program `ebpf:"failed_raw"`
+	ForkBtf             *ebpf.Program `ebpf:"fork_btf"`
+	ForkRaw             *ebpf.Program `ebpf:"fork_raw"`
+	PrepareBtf          *ebpf.Program `ebpf:"prepare_btf"`
+	PrepareFentry       *ebpf.Program `ebpf:"prepare_fentry"`
+	PrepareRaw          *ebpf.Program `ebpf:"prepare_raw"`
 }
 
 func (p *processPrograms) Close() error {
@@ -150,8 +190,15 @@ func (p *processPrograms) Close() error {
 		p.ExecRaw,
 		p.ExitBtf,
 		p.ExitRaw,
+		p.FailedBtf,
+		p.FailedFexitExecve,
+		p.FailedFexitExecveat,
+		p.FailedRaw,
 		p.ForkBtf,
 		p.ForkRaw,
+		p.PrepareBtf,
+		p.PrepareFentry,
+		p.PrepareRaw,
 	)
 }
 

@@ -12,13 +12,15 @@ import (
 
 // The layout of bpf/record.h. All supported architectures are little-endian.
 const (
-	kindExec = 1
-	kindFork = 2
-	kindExit = 3
+	kindExec       = 1
+	kindFork       = 2
+	kindExit       = 3
+	kindExecFailed = 4
+	kindMax        = 5
 
 	headSize = 40
 	exitSize = headSize + 8
-	execSize = headSize + 120
+	execSize = headSize + 168
 )
 
 const (
@@ -38,6 +40,10 @@ const (
 	execExeAnon
 	execTmpfs
 	execCwdAnon
+	execGained
+	execTimes
+	execEnv
+	execArgsCut
 )
 
 // decoder turns ring buffer records into events. It holds what the records do
@@ -46,6 +52,7 @@ type decoder struct {
 	boot event.BootID
 	// wallOffset is what to add to a time on the boot clock to get Unix ns.
 	wallOffset int64
+	env        []string // names of the variables to keep
 
 	execs []event.Exec // a slab that is handed out element by element
 	exits []event.Exit
@@ -80,8 +87,8 @@ func (d *decoder) decode(batch []event.Event, raw []byte) ([]event.Event, error)
 		status := u32(raw[headSize:])
 		e.Exit = d.newExit()
 		*e.Exit = event.Exit{Code: uint8(status >> 8), Signal: uint8(status & 0x7f), Core: status&0x80 != 0}
-	case kind == kindExec && len(raw) >= execSize:
-		e.Kind = event.KindExec
+	case (kind == kindExec || kind == kindExecFailed) && len(raw) >= execSize:
+		e.Kind = event.Kind(kind)
 		e.Exec = d.newExec()
 		if err := d.decodeExec(&e, raw); err != nil {
 			return batch, err
@@ -97,42 +104,51 @@ func (d *decoder) decodeExec(e *event.Event, raw []byte) error {
 	b := raw[headSize:]
 	x, flags := e.Exec, u32(b)
 	x.Argc, x.ArgsLen = u32(b[4:]), u64(b[8:])
-	x.Inode, x.Dev, x.Nlink = u64(b[16:]), userDev(u32(b[24:])), u32(b[28:])
-	x.UID, x.GID, x.EUID, x.EGID = u32(b[32:]), u32(b[36:]), u32(b[40:]), u32(b[44:])
-	x.AUID, x.SID = u32(b[48:]), u32(b[52:])
-	x.TTY = statDev(u32(b[56:]), u32(b[60:]))
-	x.PIDNS, x.MntNS, x.NSPID = u32(b[64:]), u32(b[68:]), u32(b[72:])
+	x.Inode, x.Size, x.MTime, x.CTime = u64(b[16:]), u64(b[24:]), int64(u64(b[32:])), int64(u64(b[40:]))
+	x.Dev, x.Nlink = userDev(u32(b[48:])), u32(b[52:])
+	x.UID, x.GID, x.EUID, x.EGID = u32(b[56:]), u32(b[60:]), u32(b[64:]), u32(b[68:])
+	x.AUID, x.SID = u32(b[72:]), u32(b[76:])
+	x.TTY = statDev(u32(b[80:]), u32(b[84:]))
+	x.PIDNS, x.MntNS, x.NSPID = u32(b[88:]), u32(b[92:]), u32(b[96:])
+	x.Gained, x.Errno = event.Gained(u32(b[100:])), int32(u32(b[104:]))
 
 	// One copy for all strings; the parts are cut from it.
 	rest := raw[execSize:]
-	var lens [6]int
+	var lens [7]int
 	total := 0
 	for i := range lens {
-		lens[i] = int(u32(b[76+4*i:]))
+		lens[i] = int(u32(b[108+4*i:]))
 		if lens[i] > len(rest)-total {
 			return fmt.Errorf("decode record: exec with string %d of %d bytes behind %d in a record of %d", i, lens[i], total, len(raw))
 		}
 		total += lens[i]
 	}
-	all := d.string(rest[:total])
+	args, env, others := rest[:lens[0]], rest[lens[0]:lens[0]+lens[1]], rest[lens[0]+lens[1]:total]
+	all := d.string(args, others) // of the environment little is kept
 	next := func(i int) (s string) {
 		s, all = all[:lens[i]], all[lens[i]:]
 		return s
 	}
 	x.Args = next(0)
 	x.Truncated = uint64(lens[0]) < x.ArgsLen
-	x.Exe = d.path(next(1), flags&execExeAnon != 0)
-	x.Cwd = d.path(next(2), flags&execCwdAnon != 0)
-	x.Invoked, x.Interpreter = next(3), next(4)
-	x.Cgroup = d.path(next(5), false)
-	comm := b[104:120]
+	if e.Kind == event.KindExecFailed { // nobody has counted what was asked for
+		x.ArgsLen, x.Truncated = uint64(lens[0]), flags&execArgsCut != 0
+	}
+	x.Exe = d.path(next(2), flags&execExeAnon != 0)
+	x.Cwd = d.path(next(3), flags&execCwdAnon != 0)
+	x.Invoked, x.Interpreter = next(4), next(5)
+	x.Cgroup = d.path(next(6), false)
+	if flags&execEnv != 0 {
+		x.Env = procfs.SelectEnv(env, d.env)
+	}
+	comm := b[152:168]
 	for i, c := range comm {
 		if c == 0 {
 			comm = comm[:i]
 			break
 		}
 	}
-	x.Comm = d.string(comm)
+	x.Comm = d.string(comm, nil)
 
 	k := e.Known | event.KnownComm
 	for _, f := range [...]struct {
@@ -144,14 +160,15 @@ func (d *decoder) decodeExec(e *event.Event, raw []byte) error {
 		{execFile, event.KnownFile | event.KnownNlink | event.KnownFileless},
 		{execNS, event.KnownNS}, {execNSPID, event.KnownNSPID}, {execExe, event.KnownExe},
 		{execCwd, event.KnownCwd}, {execInvoked, event.KnownInvoked},
-		{execInterp, event.KnownInterpreter}, {execCgroup, event.KnownCgroup | event.KnownContainer},
+		{execInterp, event.KnownInterpreter}, {execGained, event.KnownGained},
+		{execTimes, event.KnownFileTimes}, {execEnv, event.KnownEnv}, {execCgroup, event.KnownCgroup | event.KnownContainer},
 	} {
 		if flags&f.bit != 0 {
 			k |= f.known
 		}
 	}
 	e.Known = k
-	x.Deleted = x.Nlink == 0
+	x.Deleted = k.Has(event.KnownNlink) && x.Nlink == 0
 	x.Fileless = x.Deleted && flags&(execTmpfs|execExeAnon) != 0
 	if k.Has(event.KnownContainer) {
 		x.ContainerID = procfs.ContainerID(x.Cgroup)
@@ -210,14 +227,15 @@ func (d *decoder) newExit() *event.Exit {
 	return x
 }
 
-// string copies b into the slab.
-func (d *decoder) string(b []byte) string {
-	if len(b) == 0 {
+// string copies a and b, one behind the other, into the slab.
+func (d *decoder) string(a, b []byte) string {
+	n := len(a) + len(b)
+	if n == 0 {
 		return ""
 	}
-	dst := append(d.grab(len(b)), b...)
-	d.bytes = d.bytes[:len(d.bytes)+len(b)]
-	return unsafe.String(&dst[0], len(dst))
+	dst := append(append(d.grab(n), a...), b...)
+	d.bytes = d.bytes[:len(d.bytes)+n]
+	return unsafe.String(&dst[0], n)
 }
 
 // grab returns an empty slice with room for n bytes in the slab. What is used of

@@ -21,7 +21,10 @@ func record(kind, pid uint32, time, start uint64, ppid uint32, parentStart uint6
 }
 
 type execFields struct {
+	kind                 uint32 // 0 = kindExec
 	flags, argc          uint32
+	errno                uint32
+	env                  string
 	argsTotal, inode     uint64
 	dev, nlink           uint32
 	ttyMajor, ttyMinor   uint32
@@ -31,27 +34,29 @@ type execFields struct {
 }
 
 func execRecord(f execFields) []byte {
-	b := record(kindExec, 42, 5_000_000_123, 1_234_567_890, 7, 20_000_000)
+	b := record(max(f.kind, kindExec), 42, 5_000_000_123, 1_234_567_890, 7, 20_000_000)
 	for _, v := range []uint32{f.flags, f.argc} {
 		b = binary.LittleEndian.AppendUint32(b, v)
 	}
 	b = binary.LittleEndian.AppendUint64(b, f.argsTotal)
-	b = binary.LittleEndian.AppendUint64(b, f.inode)
+	for _, v := range []uint64{f.inode, 35_664, 1_700_000_000_000_000_001, 1_700_000_000_000_000_002} {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
 	for _, v := range []uint32{
-		f.dev, f.nlink, 1000, 1001, 0, 1002, 1003, 99, f.ttyMajor, f.ttyMinor, 4026531836, 4026531840, 3,
-		uint32(len(f.args)), uint32(len(f.exe)), uint32(len(f.cwd)), uint32(len(f.invoked)), uint32(len(f.interpreter)), uint32(len(f.cgroup)), 0,
+		f.dev, f.nlink, 1000, 1001, 0, 1002, 1003, 99, f.ttyMajor, f.ttyMinor, 4026531836, 4026531840, 3, 5, f.errno,
+		uint32(len(f.args)), uint32(len(f.env)), uint32(len(f.exe)), uint32(len(f.cwd)), uint32(len(f.invoked)), uint32(len(f.interpreter)), uint32(len(f.cgroup)), 0, 0, 0, 0,
 	} {
 		b = binary.LittleEndian.AppendUint32(b, v)
 	}
 	b = append(b, f.comm...)
 	b = append(b, make([]byte, 16-len(f.comm))...)
-	b = append(b, f.args+f.exe+f.cwd+f.invoked+f.interpreter+f.cgroup...)
+	b = append(b, f.args+f.env+f.exe+f.cwd+f.invoked+f.interpreter+f.cgroup...)
 	return append(b, "whatever the reservation had behind it"...)
 }
 
 func decodeOne(t *testing.T, raw []byte) event.Event {
 	t.Helper()
-	d := decoder{boot: event.BootID{9}, wallOffset: 1_000_000_000_000}
+	d := decoder{boot: event.BootID{9}, wallOffset: 1_000_000_000_000, env: []string{"LANG", "LD_*"}}
 	batch, err := d.decode(nil, raw)
 	if err != nil {
 		t.Fatal(err)
@@ -64,10 +69,10 @@ func decodeOne(t *testing.T, raw []byte) event.Event {
 }
 
 func TestDecodeExec(t *testing.T) {
-	const all = 1<<13 - 1
+	const all = 1<<13 - 1 | execGained | execTimes | execEnv
 	e := decodeOne(t, execRecord(execFields{
 		flags: all, argc: 3, argsTotal: 7, inode: 77, dev: 259<<20 | 65537, nlink: 1, ttyMajor: 136, ttyMinor: 300,
-		args: "sh\x00\x00-c\x00", exe: "dash\x00bin\x00usr\x00", cwd: "b\xff\x00a\x00", invoked: "./sh", interpreter: "/bin/dash",
+		args: "sh\x00\x00-c\x00", env: "HOME=/\x00LANG=C\x00LANGUAGE=x\x00LD_A=\xff\x00LD_=\x00junk\x00", exe: "dash\x00bin\x00usr\x00", cwd: "b\xff\x00a\x00", invoked: "./sh", interpreter: "/bin/dash",
 		cgroup: "docker-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope\x00system.slice\x00", comm: "sh",
 	}))
 	boot := event.BootID{9}
@@ -76,7 +81,7 @@ func TestDecodeExec(t *testing.T) {
 		Known: event.KnownTime | event.KnownStart | event.KnownParent | event.KnownUID | event.KnownEUID | event.KnownAUID |
 			event.KnownSID | event.KnownTTY | event.KnownExe | event.KnownInvoked | event.KnownInterpreter | event.KnownArgs |
 			event.KnownCwd | event.KnownComm | event.KnownCgroup | event.KnownContainer | event.KnownNS | event.KnownNSPID |
-			event.KnownFile | event.KnownNlink | event.KnownFileless,
+			event.KnownFile | event.KnownNlink | event.KnownFileless | event.KnownGained | event.KnownFileTimes | event.KnownEnv,
 		Time:    1_005_000_000_123,
 		Process: event.ProcessKey{Boot: boot, PID: 42, Start: 123}, StartNS: 1_234_567_890,
 		Parent: event.ProcessKey{Boot: boot, PID: 7, Start: 2},
@@ -87,6 +92,8 @@ func TestDecodeExec(t *testing.T) {
 			ContainerID: "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
 			Args:        "sh\x00\x00-c\x00", ArgsLen: 7, Argc: 3,
 			PIDNS: 4026531836, MntNS: 4026531840, NSPID: 3, Dev: 259<<8 | 65537&0xff | 65537&^0xff<<12, Inode: 77, Nlink: 1,
+			Size: 35_664, MTime: 1_700_000_000_000_000_001, CTime: 1_700_000_000_000_000_002,
+			Gained: event.GainedSetuid | event.GainedCaps, Env: "LANG=C\x00LD_A=\xff\x00LD_=\x00",
 		},
 	}
 	if diff := cmp.Diff(want, e); diff != "" {
@@ -102,6 +109,24 @@ func TestDecodeExecUnknown(t *testing.T) {
 	e := decodeOne(t, execRecord(execFields{argc: 1, exe: "partial\x00", cwd: "x\x00"}))
 	if want := event.KnownTime | event.KnownStart | event.KnownParent | event.KnownComm; e.Known != want {
 		t.Errorf("known %v, want %v", e.Known.Names(), want.Names())
+	}
+}
+
+func TestDecodeExecFailed(t *testing.T) {
+	for name, flags := range map[string]uint32{"whole": 0, "cut": execArgsCut} {
+		e := decodeOne(t, execRecord(execFields{
+			kind: kindExecFailed, flags: execCreds | execArgs | execInvoked | flags, argc: 2, args: "a\x00b\x00", invoked: "./none", errno: 2,
+		}))
+		x := e.Exec
+		if e.Kind != event.KindExecFailed || x.Errno != 2 || x.Args != "a\x00b\x00" || x.ArgsLen != 4 || x.Argc != 2 || x.Invoked != "./none" {
+			t.Errorf("%s: %v %+v", name, e.Kind, x)
+		}
+		if x.Truncated != (flags != 0) {
+			t.Errorf("%s: truncated is %v", name, x.Truncated)
+		}
+		if e.Known.Has(event.KnownExe) || e.Known.Has(event.KnownNlink) || x.Deleted || e.Known.Has(event.KnownGained) {
+			t.Errorf("%s: known %v, deleted %v", name, e.Known.Names(), x.Deleted)
+		}
 	}
 }
 
@@ -142,7 +167,7 @@ func TestDecodeForkAndExit(t *testing.T) {
 
 func TestDecodeRefuses(t *testing.T) {
 	long := execRecord(execFields{args: "a\x00"})
-	binary.LittleEndian.PutUint32(long[headSize+76:], 1<<31)
+	binary.LittleEndian.PutUint32(long[headSize+108:], 1<<31)
 	for name, raw := range map[string][]byte{
 		"empty":             nil,
 		"short head":        make([]byte, headSize-1),
@@ -161,10 +186,11 @@ func TestDecodeRefuses(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add(execRecord(execFields{flags: 1<<16 - 1, args: "a\x00b\x00", exe: "x\x00", cwd: "y\x00", cgroup: "z\x00"}))
+	f.Add(execRecord(execFields{kind: kindExecFailed, flags: 1<<20 - 1, args: "a\x00", env: "LANG=\x00=\x00x", invoked: "y"}))
 	f.Add(record(kindFork, 1, 2, 3, 4, 5))
 	f.Add(append(record(kindExit, 1, 2, 3, 4, 5), 1, 2, 3, 4, 5, 6, 7, 8))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		var d decoder
+		d := decoder{env: []string{"LANG", "*"}}
 		batch, err := d.decode(nil, raw)
 		if (err == nil) != (len(batch) == 1) {
 			t.Fatalf("%d events, %v", len(batch), err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -26,32 +27,42 @@ func newEvents() chan []event.Event { return make(chan []event.Event, 2) }
 // ring buffer.
 type ring struct {
 	Options
-	programs   ebpf.ProgramType
-	collection *ebpf.Collection
-	links      []link.Link
-	reader     *ringbuf.Reader
+	detail      string             // how it is attached
+	collections []*ebpf.Collection // they share the maps of the first
+	links       []link.Link
+	reader      *ringbuf.Reader
 
 	detaching, closing sync.Once
 	stop               chan struct{}
+	lostBy             atomic.Pointer[error] // why there will be no more events; see lose
+
+	mu       sync.Mutex // guards released
+	released bool       // the buffer is no longer mapped
 
 	// Owned by run.
 	events  chan []event.Event
 	err     error
 	decoder decoder
-	lost    [event.NumKinds]uint64 // as last told
-	lastEnd int64                  // end of the last read, Unix ns
+	lost    [kindMax]uint64 // as last told
+	lastEnd int64           // end of the last read, Unix ns
 }
 
 func (s *ring) Name() event.Source           { return event.SourceEBPF }
 func (s *ring) Events() <-chan []event.Event { return s.events }
 func (s *ring) Err() error                   { return s.err }
 
-// Detail says how the programs are attached.
-func (s *ring) Detail() string {
-	if s.programs == ebpf.Tracing {
-		return "tp_btf"
+// Detail says how the programs are attached, and what this kernel does not show.
+func (s *ring) Detail() string { return s.detail }
+
+// Backlog is how many bytes wait in the kernel's buffer, and its size. Safe for
+// concurrent use.
+func (s *ring) Backlog() (waiting, size int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.released {
+		return 0, s.RingBytes
 	}
-	return "raw_tp"
+	return s.reader.AvailableBytes(), s.RingBytes
 }
 
 // Close detaches the programs. What is in the ring buffer is still delivered.
@@ -80,10 +91,15 @@ func (s *ring) detach() (err error) {
 
 func (s *ring) release() {
 	_ = s.detach() // nobody is left to tell
+	s.mu.Lock()
+	s.released = true
+	s.mu.Unlock()
 	if s.reader != nil {
 		_ = s.reader.Close()
 	}
-	s.collection.Close()
+	for _, c := range s.collections {
+		c.Close()
+	}
 }
 
 // run waits for the kernel's wake-up, then lets records gather for FlushDelay,
@@ -91,7 +107,12 @@ func (s *ring) release() {
 func (s *ring) run() {
 	defer close(s.events)
 	defer s.release()
-	s.decoder.boot = s.Boot
+	var watch sync.WaitGroup
+	ended := make(chan struct{})
+	watch.Go(func() { s.watch(ended) })
+	defer watch.Wait()
+	defer close(ended)
+	s.decoder.boot, s.decoder.env = s.Boot, s.Env
 	s.lastEnd = time.Now().UnixNano()
 	var rec ringbuf.Record
 	timer := time.NewTimer(0)
@@ -122,6 +143,11 @@ func (s *ring) run() {
 		}
 		if !s.drain(&rec) {
 			return
+		}
+		if err := s.lostBy.Load(); err != nil {
+			s.err = *err
+			_ = s.detach() // whatever still runs would only fill the buffer
+			break
 		}
 	}
 	rec.RawSample = rec.RawSample[:0]
@@ -187,8 +213,8 @@ func (s *ring) send(batch []event.Event) {
 func (s *ring) appendLost(batch []event.Event) []event.Event {
 	from := s.lastEnd
 	s.lastEnd = time.Now().UnixNano()
-	var lost [4]uint64 // KIND_MAX in bpf/record.h; its kinds are event.Kind's
-	if err := s.collection.Variables["lost"].Get(&lost); err != nil {
+	var lost [kindMax]uint64 // by KIND_ of bpf/record.h, which are event.Kind's
+	if err := s.collections[0].Variables["lost"].Get(&lost); err != nil {
 		return batch
 	}
 	for k, n := range lost {

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The record of a failed exec. */
+#ifndef SENTINELD_FAILED_H
+#define SENTINELD_FAILED_H
+
+/* A failed exec: what was asked for stands in the memory of the program that goes
+ * on. The kernel need not have read it before it refused, so a page may not be
+ * there; then the field is not known. */
+#define FAILED_PIECES 300 /* of arguments; more are cut */
+
+static __always_inline void put_user_args(struct exec_record *r, struct room *to, const char *const *argv)
+{
+	volatile __u64 *piece = &r->piece; /* see struct room: not a number to track */
+	int i;
+
+	if (!argv) { /* as good as an empty list */
+		r->flags |= EXEC_ARGS;
+		return;
+	}
+	for (i = 0; i < FAILED_PIECES; i++) {
+		__u32 off = *to->off;
+		__u64 from = *piece;
+		long n;
+
+		if (!from) {
+			if (bpf_probe_read_user(&r->piece, sizeof(r->piece), argv + *(volatile __u32 *)&r->argc))
+				return;
+			from = *piece;
+			if (!from) {
+				r->flags |= EXEC_ARGS;
+				return;
+			}
+		}
+		if (off > to->cap)
+			break;
+		n = bpf_probe_read_user_str(to->data + off, PIECE, (void *)from);
+		if (n <= 0 || n > PIECE)
+			return;
+		if (n == PIECE) { /* the NUL may be the helper's: the next piece tells */
+			*to->off = off + PIECE - 1;
+			*piece = from + PIECE - 1;
+		} else {
+			*to->off = off + n;
+			*piece = 0;
+			r->argc++;
+		}
+	}
+	r->flags |= EXEC_ARGS | EXEC_ARGS_CUT;
+}
+
+static __noinline int fill_failed(struct exec_record *r, __u64 cap, const char *filename, const char *const *argv)
+{
+	struct task_struct *p = (struct task_struct *)bpf_get_current_task();
+	struct room to = {.data = (__u8 *)(r + 1), .cap = cap, .off = &r->used};
+	enum walked walked;
+	__u32 from;
+
+	fill_ids(r, p);
+	put_user_args(r, &to, argv);
+	if (r->flags & EXEC_ARGS) {
+		r->args_len = r->used;
+	} else {
+		r->used = 0;
+		r->argc = 0;
+	}
+
+	from = r->used;
+	walked = put_path(&to, READ(p, fs, pwd.mnt), READ(p, fs, pwd.dentry));
+	r->cwd_len = r->used - from;
+	if (walked != WALK_CUT)
+		r->flags |= walked == WALK_ANON ? EXEC_CWD | EXEC_CWD_ANON : EXEC_CWD;
+
+	from = r->used;
+	if (put_user_string(&to, filename))
+		r->flags |= EXEC_INVOKED;
+	r->invoked_len = r->used - from;
+
+	from = r->used;
+	if (put_cgroup(&to, p))
+		r->flags |= EXEC_CGROUP;
+	r->cgroup_len = r->used - from;
+	return r->used > cap;
+}
+
+#define TRY_FAILED(SIZE, LAST)                                                                    \
+	r = bpf_ringbuf_reserve(&events, sizeof(*r) + (SIZE) + PIECE, 0);                         \
+	if (!r) {                                                                                 \
+		count_lost(KIND_EXEC_FAILED);                                                     \
+		return 0;                                                                         \
+	}                                                                                         \
+	__builtin_memset(r, 0, sizeof(*r));                                                       \
+	fill_head(&r->head, KIND_EXEC_FAILED, p, now);                                            \
+	r->error = -ret;                                                                          \
+	if (!fill_failed(r, (SIZE), filename, argv) || (LAST)) {                                  \
+		submit(r);                                                                        \
+		return 0;                                                                         \
+	}                                                                                         \
+	bpf_ringbuf_discard(r, 0);
+
+static __always_inline int on_failed(long ret, const char *filename, const char *const *argv)
+{
+	struct task_struct *p = (struct task_struct *)bpf_get_current_task();
+	__u64 now = bpf_ktime_get_boot_ns();
+	struct exec_record *r;
+
+	/* From 512 on are the kernel's own: the call is made again. */
+	if (ret >= 0 || ret <= -512)
+		return 0;
+	TRY_FAILED(1 << 10, false)
+	TRY_FAILED((1 << 14) + ROOM_WORST, true)
+	return 0;
+}
+
+/* Both calls begin with the same three arguments, but execveat has a directory in
+ * front of them. A 32-bit program has other numbers for them and other pointers:
+ * its failures are not seen. */
+#if defined(__TARGET_ARCH_x86)
+#define SYSCALL "__x64_sys_"
+#define NR_EXECVE 59
+#define NR_EXECVEAT 322
+#define IS_32BIT(p) (READ(p, thread_info.status) & 2) /* TS_COMPAT */
+#define NR(regs) ((int)READ(regs, orig_ax))
+#define ARG0(regs) READ(regs, di)
+#define ARG1(regs) READ(regs, si)
+#define ARG2(regs) READ(regs, dx)
+#else
+#define SYSCALL "__arm64_sys_"
+#define NR_EXECVE 221
+#define NR_EXECVEAT 281
+#define IS_32BIT(p) (READ(p, thread_info.flags) >> 22 & 1) /* TIF_32BIT */
+#define NR(regs) READ(regs, syscallno)
+#define ARG0(regs) READ(regs, orig_x0) /* the result stands in the register */
+#define ARG1(regs) READ(regs, regs[1])
+#define ARG2(regs) READ(regs, regs[2])
+#endif
+
+static __always_inline int on_sys_exit(struct pt_regs *regs, long ret)
+{
+	struct task_struct *p;
+
+	if (ret >= 0)
+		return 0;
+	switch (NR(regs)) {
+	case NR_EXECVE:
+		p = (struct task_struct *)bpf_get_current_task();
+		return IS_32BIT(p) ? 0 : on_failed(ret, (void *)ARG0(regs), (void *)ARG1(regs));
+	case NR_EXECVEAT:
+		p = (struct task_struct *)bpf_get_current_task();
+		return IS_32BIT(p) ? 0 : on_failed(ret, (void *)ARG1(regs), (void *)ARG2(regs));
+	}
+	return 0;
+}
+
+#endif

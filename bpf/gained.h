@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Privileges that an exec gives: what a process has after it and had not before. */
+#ifndef SENTINELD_GAINED_H
+#define SENTINELD_GAINED_H
+
+/* Set by the reader once on_prepare is attached. */
+volatile bool prepared;
+
+/* What the exec that a task has begun will give it, if anything. An exec that
+ * fails half-way leaves its entry, so the key alone says nothing. */
+struct gain { __u64 bprm, start; __u32 bits; __u32 pad; };
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64); /* task_struct */
+	__type(value, struct gain);
+} gains SEC(".maps");
+
+/* Privileges are gained when the kernel says so (secureexec: the effective ids
+ * differ from the real ones before, or capabilities came from the file) and they
+ * were not there before the exec. */
+static __always_inline __u32 gained(struct task_struct *p, struct linux_binprm *bprm, __u32 *flags)
+{
+	__u64 key = (__u64)p;
+	struct gain *g;
+	__u32 bits = 0;
+
+	if (!BPF_CORE_READ_BITFIELD_PROBED(bprm, secureexec)) {
+		*flags |= EXEC_GAINED;
+		return 0;
+	}
+	if (!prepared)
+		return 0; /* what was there before is not known */
+	*flags |= EXEC_GAINED;
+	g = bpf_map_lookup_elem(&gains, &key);
+	if (!g)
+		return 0;
+	if (g->bprm == (__u64)bprm && g->start == READ(p, start_boottime))
+		bits = g->bits;
+	bpf_map_delete_elem(&gains, &key);
+	return bits;
+}
+
+/* The last moment at which a task has its old credentials and the exec its new
+ * ones. */
+static __always_inline int on_prepare(struct linux_binprm *bprm)
+{
+	struct task_struct *p = (struct task_struct *)bpf_get_current_task();
+	const struct cred *old, *new;
+	struct gain g = {};
+	__u64 key = (__u64)p, before = 0, after = 0;
+	__u32 euid;
+
+	if (!BPF_CORE_READ_BITFIELD_PROBED(bprm, secureexec))
+		return 0;
+	old = READ(p, cred);
+	new = READ(bprm, cred);
+	if (!new)
+		return 0;
+	euid = READ(new, euid.val);
+	if (euid != READ(old, euid.val) && euid != READ(old, uid.val))
+		g.bits |= GAINED_SETUID;
+	if (READ(new, egid.val) != READ(old, egid.val) && READ(new, egid.val) != READ(old, gid.val))
+		g.bits |= GAINED_SETGID;
+	/* Root has all capabilities by being root, not by the file. */
+	bpf_core_read(&before, sizeof(before), &old->cap_permitted);
+	bpf_core_read(&after, sizeof(after), &new->cap_permitted);
+	if (euid != 0 && (after & ~before))
+		g.bits |= GAINED_CAPS;
+	if (!g.bits)
+		return 0;
+	g.bprm = (__u64)bprm;
+	g.start = READ(p, start_boottime);
+	bpf_map_update_elem(&gains, &key, &g, BPF_ANY);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Where the strings of a record go, and what writes them there: paths, cgroups,
+ * strings of the kernel and of programs. */
+#ifndef SENTINELD_ROOM_H
+#define SENTINELD_ROOM_H
+
+#define PIECE 256	  /* names and strings are copied in pieces of at most this */
+#define PATH_NAMES 48	  /* components of a path; more: not resolved */
+#define CGROUP_NAMES 16
+#define STRING_PIECES 17  /* PATH_MAX in pieces of PIECE - 1 */
+
+/* room is where the strings of a record go: data has cap + PIECE bytes, so that a
+ * whole piece may be written wherever *off is still inside cap. off is kept in
+ * the record itself: the verifier does not track numbers that it reads from
+ * there, so that all ways to a place look alike to it and are checked once. With
+ * off in a register it gives up after a million instructions. */
+struct room {
+	__u8 *data;
+	__u64 cap;
+	volatile __u32 *off;
+};
+
+static __always_inline bool put_name(struct room *to, const void *name, __u32 len)
+{
+	__u32 off = *to->off;
+
+	if (off > to->cap)
+		return false;
+	len &= PIECE - 1;
+	if (bpf_probe_read_kernel(to->data + off, len, name))
+		return false;
+	off += len;
+	if (off > to->cap + PIECE - 1)
+		return false;
+	to->data[off] = 0;
+	*to->off = off + 1;
+	return true;
+}
+
+enum walked { WALK_DONE, WALK_ANON, WALK_CUT };
+
+/* Writes the names of a path, leaf first. Mounts are crossed up to the root of
+ * the mount namespace. */
+static __always_inline enum walked put_path(struct room *to, struct vfsmount *vfs, struct dentry *dentry)
+{
+	struct mount *mnt = container_of(vfs, struct mount, mnt);
+	struct dentry *root = READ(vfs, mnt_root);
+	int i;
+
+	for (i = 0; i < PATH_NAMES; i++) {
+		struct dentry *parent;
+		struct qstr name;
+
+		if (dentry == root) {
+			struct mount *up = READ(mnt, mnt_parent);
+
+			if (up == mnt)
+				return WALK_DONE;
+			dentry = READ(mnt, mnt_mountpoint);
+			mnt = up;
+			root = READ(mnt, mnt.mnt_root);
+			continue;
+		}
+		parent = READ(dentry, d_parent);
+		BPF_CORE_READ_INTO(&name, dentry, d_name);
+		if (!put_name(to, name.name, name.len))
+			return WALK_CUT;
+		if (parent == dentry)
+			return WALK_ANON;
+		dentry = parent;
+	}
+	return WALK_CUT;
+}
+
+/* Copies a kernel string without its NUL. */
+static __always_inline bool put_string(struct room *to, const char *from)
+{
+	int i;
+
+	for (i = 0; i < STRING_PIECES; i++) {
+		__u32 off = *to->off;
+		long n;
+
+		if (off > to->cap)
+			return false;
+		n = bpf_probe_read_kernel_str(to->data + off, PIECE, from);
+		if (n <= 0 || n > PIECE)
+			return false;
+		*to->off = off + n - 1;
+		if (n < PIECE)
+			return true;
+		from += n - 1;
+	}
+	return false;
+}
+
+static __always_inline struct kernfs_node *kernfs_parent(struct kernfs_node *kn)
+{
+	struct kernfs_node___since_6_15 *now = (void *)kn;
+	struct kernfs_node___until_6_14 *old = (void *)kn;
+
+	if (bpf_core_field_exists(now->__parent))
+		return READ(now, __parent);
+	return READ(old, parent);
+}
+
+#define TRY_CGROUP(ID)                                                                            \
+	if (!kernfs_parent(kn) && bpf_core_enum_value_exists(enum cgroup_subsys_id, ID)) {        \
+		struct cgroup_subsys_state *css = NULL;                                           \
+                                                                                                  \
+		bpf_core_read(&css, sizeof(css), &set->subsys[bpf_core_enum_value(enum cgroup_subsys_id, ID)]); \
+		if (css)                                                                          \
+			kn = READ(css, cgroup, kn);                                               \
+	}
+
+static __always_inline bool put_cgroup(struct room *to, struct task_struct *p)
+{
+	struct css_set *set = READ(p, cgroups);
+	struct kernfs_node *kn = READ(set, dfl_cgrp, kn);
+	int i;
+
+	/* On a v1 or hybrid host nobody may use the unified hierarchy: a task
+	 * in its root is looked up in those of v1, in the same order as in
+	 * internal/procfs. */
+	TRY_CGROUP(pids_cgrp_id)
+	TRY_CGROUP(memory_cgrp_id)
+	TRY_CGROUP(cpu_cgrp_id)
+	TRY_CGROUP(cpuacct_cgrp_id)
+	TRY_CGROUP(cpuset_cgrp_id)
+	TRY_CGROUP(devices_cgrp_id)
+	TRY_CGROUP(freezer_cgrp_id)
+	TRY_CGROUP(io_cgrp_id)
+	for (i = 0; i < CGROUP_NAMES; i++) {
+		struct kernfs_node *up = kernfs_parent(kn);
+		const char *name;
+		__u32 off;
+		long n;
+
+		if (!up)
+			return true;
+		off = *to->off;
+		if (off > to->cap)
+			return false;
+		name = READ(kn, name);
+		n = bpf_probe_read_kernel_str(to->data + off, PIECE, name);
+		if (n <= 0 || n > PIECE)
+			return false;
+		*to->off = off + n;
+		kn = up;
+	}
+	return false;
+}
+
+/* Copies a string of the current program without its NUL. It may be anything:
+ * unmapped, not there yet, or changed meanwhile. */
+static __always_inline bool put_user_string(struct room *to, const char *from)
+{
+	int i;
+
+	for (i = 0; i < STRING_PIECES; i++) {
+		__u32 off = *to->off;
+		long n;
+
+		if (off > to->cap)
+			return false;
+		n = bpf_probe_read_user_str(to->data + off, PIECE, from);
+		if (n <= 0 || n > PIECE)
+			return false;
+		*to->off = off + n - 1;
+		if (n < PIECE)
+			return true;
+		from += n - 1;
+	}
+	return false;
+}
+
+#endif

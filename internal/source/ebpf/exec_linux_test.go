@@ -1,0 +1,222 @@
+//go:build linux && (amd64 || arm64)
+
+package ebpf
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/source"
+	"github.com/sentineld/sentineld/internal/testenv"
+)
+
+// privileged copies a program that ends at once and gives the copy what its exec
+// shall grant.
+func privileged(t *testing.T, mode os.FileMode, caps []byte) string {
+	t.Helper()
+	testenv.NeedRoot(t)
+	dir, err := os.MkdirTemp("", "gain") // t.TempDir is not open to others
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	path := testenv.TinyProgram(t, dir)
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+	if caps != nil {
+		if err := unix.Setxattr(path, "security.capability", caps, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
+}
+
+// rawCaps is security.capability (linux/capability.h, revision 2) with
+// CAP_NET_RAW permitted and effective.
+var rawCaps = []byte{1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+func TestPrivilegesGained(t *testing.T) {
+	root, user := &syscall.Credential{}, &syscall.Credential{Uid: 65534, Gid: 65534}
+	for _, tt := range []struct {
+		name string
+		path string
+		as   *syscall.Credential
+		want event.Gained
+	}{
+		{"setuid by a user", privileged(t, 0o755|os.ModeSetuid, nil), user, event.GainedSetuid},
+		{"setgid by a user", privileged(t, 0o755|os.ModeSetgid, nil), user, event.GainedSetgid},
+		{"both by a user", privileged(t, 0o755|os.ModeSetuid|os.ModeSetgid, nil), user, event.GainedSetuid | event.GainedSetgid},
+		{"capabilities by a user", privileged(t, 0o755, rawCaps), user, event.GainedCaps},
+		{"nothing by a user", privileged(t, 0o755, nil), user, 0},
+		{"setuid by root", privileged(t, 0o755|os.ModeSetuid|os.ModeSetgid, nil), root, 0},
+		{"capabilities by root", privileged(t, 0o755, rawCaps), root, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cmd := exec.Command(tt.path)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: tt.as}
+			e := recordExec(t, Options{}, cmd)
+			if !e.Known.Has(event.KnownGained) || e.Exec.Gained != tt.want {
+				t.Errorf("gained %v (known %v), want %v", e.Exec.Gained.Names(), e.Known.Has(event.KnownGained), tt.want.Names())
+			}
+		})
+	}
+}
+
+func TestFileTimes(t *testing.T) {
+	path := testenv.TinyProgram(t, t.TempDir())
+	if err := os.Chtimes(path, time.Time{}, time.Unix(1_234_567_890, 123_456_789)); err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	e := recordExec(t, Options{}, exec.Command(path))
+	x := e.Exec
+	if !e.Known.Has(event.KnownFileTimes) || x.Size != uint64(st.Size) || x.MTime != st.Mtim.Nano() || x.CTime != st.Ctim.Nano() {
+		t.Errorf("size %d, mtime %d, ctime %d; want %d, %d, %d", x.Size, x.MTime, x.CTime, st.Size, st.Mtim.Nano(), st.Ctim.Nano())
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	run := func(o source.Options, env ...string) event.Event {
+		cmd := exec.Command(testenv.TinyProgram(t, t.TempDir()), "an argument")
+		cmd.Env = append([]string{}, env...) // nil would be this process's
+		return recordExec(t, Options{Options: o}, cmd)
+	}
+	env := []string{"SECRET=hidden", "LD_PRELOAD=/x.so", "LANG=\xff\n", "LANGUAGE=x", "EMPTY="}
+	e := run(source.Options{Env: []string{"LANG", "LD_*", "EMPTY"}}, env...)
+	if !e.Known.Has(event.KnownEnv) || e.Exec.Env != "LD_PRELOAD=/x.so\x00LANG=\xff\n\x00EMPTY=\x00" {
+		t.Errorf("kept %q", e.Exec.Env)
+	}
+	if !strings.HasSuffix(e.Exec.Args, "/tiny\x00an argument\x00") || e.Exec.Truncated || e.Exec.Argc != 2 {
+		t.Errorf("args %q beside an environment", e.Exec.Args)
+	}
+	if e = run(source.Options{}, env...); e.Known.Has(event.KnownEnv) || e.Exec.Env != "" {
+		t.Errorf("not asked for, and told: %q", e.Exec.Env)
+	}
+	// What could not be read to its end may hold the variable, or not.
+	if e = run(source.Options{Env: []string{"LANG"}}, "LANG=C", "BIG="+strings.Repeat("x", envMax)); e.Known.Has(event.KnownEnv) {
+		t.Errorf("%d bytes of a longer environment are told as all of it", len(e.Exec.Env))
+	}
+	if e = run(source.Options{Env: []string{"LANG"}}); !e.Known.Has(event.KnownEnv) || e.Exec.Env != "" {
+		t.Errorf("of an empty environment: known %v, %q", e.Known.Has(event.KnownEnv), e.Exec.Env)
+	}
+}
+
+// failedExecs records the failed execs of calls, which this process makes itself.
+func failedExecs(t *testing.T, calls func()) []event.Event {
+	t.Helper()
+	r := start(t, Options{Options: source.Options{ExecFailures: true}})
+	if d := r.src.(*ring).Detail(); strings.Contains(d, "not seen") {
+		t.Fatal(d)
+	}
+	calls()
+	r.stop()
+	var failed []event.Event
+	for _, e := range r.of(os.Getpid()) {
+		if e.Kind == event.KindExecFailed {
+			failed = append(failed, e)
+		}
+	}
+	return failed
+}
+
+func TestFailedExecs(t *testing.T) {
+	testenv.NeedBPF(t)
+	dir := t.TempDir()
+	script := filepath.Join(dir, "script")
+	plain := filepath.Join(dir, "plain")
+	for path, mode := range map[string]os.FileMode{script: 0o755, plain: 0o644} {
+		if err := os.WriteFile(path, []byte("no header\n"), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	many := make([]string, 2000)
+	for i := range many {
+		many[i] = fmt.Sprint("argument ", i)
+	}
+	long := strings.Repeat("x", 5000)
+	exact := strings.Repeat("y", 255) // with its NUL just one piece
+	for _, tt := range []struct {
+		path string
+		argv []string
+		want syscall.Errno
+		cut  bool
+	}{
+		{filepath.Join(dir, "missing"), []string{"missing", "a b", "", "\xff\n"}, syscall.ENOENT, false},
+		{script, []string{script}, syscall.ENOEXEC, false},
+		{plain, []string{"plain"}, syscall.EACCES, false},
+		{"/", []string{"x", long, exact, exact + "z", exact[1:], ""}, syscall.EACCES, false},
+		{"/", many, syscall.EACCES, true},
+		{"", []string{"empty path"}, syscall.ENOENT, false},
+	} {
+		failed := failedExecs(t, func() {
+			if err := syscall.Exec(tt.path, tt.argv, nil); err != tt.want {
+				t.Fatalf("exec %s: %v", tt.path, err)
+			}
+		})
+		if len(failed) != 1 {
+			t.Fatalf("%d failed execs of one of %q", len(failed), tt.path)
+		}
+		e := failed[0]
+		if e.Exec.Errno != int32(tt.want) || e.Exec.Invoked != tt.path || e.Exec.Truncated != tt.cut {
+			t.Errorf("%q: errno %d, truncated %v", e.Exec.Invoked, e.Exec.Errno, e.Exec.Truncated)
+		}
+		argv := e.Exec.Argv()
+		if tt.cut && (len(argv) < 100 || !slices.Equal(argv, many[:len(argv)])) || !tt.cut && !slices.Equal(argv, tt.argv) {
+			t.Errorf("%q: argv %.200q of %d", tt.path, argv, len(argv))
+		}
+		if !e.Known.Has(event.KnownUID|event.KnownCwd|event.KnownCgroup|event.KnownArgs) || e.Known.Has(event.KnownExe) {
+			t.Errorf("%q: known %v", tt.path, e.Known.Names())
+		}
+	}
+}
+
+// What a program passes may be no memory at all.
+func TestFailedExecOfNothing(t *testing.T) {
+	path := append([]byte("/none"), 0)
+	failed := failedExecs(t, func() {
+		for _, argv := range []uintptr{0, 8, ^uintptr(0) - 4095} {
+			_, _, _ = syscall.RawSyscall(syscall.SYS_EXECVE, uintptr(ptr(path)), argv, 0)
+		}
+		_, _, _ = syscall.RawSyscall(syscall.SYS_EXECVE, 8, 0, 0)
+		_, _, _ = syscall.RawSyscall6(unix.SYS_EXECVEAT, ^uintptr(0), uintptr(ptr(path[5:])), 0, 0, unix.AT_EMPTY_PATH, 0)
+	})
+	var got []string
+	for _, e := range failed {
+		got = append(got, fmt.Sprintf("%s %v %v %d", e.Exec.Invoked, e.Known.Has(event.KnownInvoked), e.Known.Has(event.KnownArgs), e.Exec.Errno))
+	}
+	want := []string{"/none true true 2", "/none true false 2", "/none true false 2", " false true 14", " true true 9"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestNoFailedExecsUnlessWanted(t *testing.T) {
+	r := start(t, Options{})
+	if err := syscall.Exec("/none", []string{"x"}, nil); err != syscall.ENOENT {
+		t.Fatal(err)
+	}
+	r.stop()
+	for _, e := range r.of(os.Getpid()) {
+		t.Errorf("%v", e.Kind)
+	}
+}
+
+func ptr(b []byte) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(b)) }

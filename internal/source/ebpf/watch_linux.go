@@ -1,0 +1,83 @@
+//go:build linux && (amd64 || arm64)
+
+package ebpf
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+)
+
+// watchEvery is how often the programs are looked after.
+const watchEvery = 10 * time.Second
+
+// errSilent is the loss of a source whose programs no longer see anything: they
+// were detached, or what they may read was forbidden (lockdown, before 5.14, at
+// run time).
+var errSilent = errors.New("the programs are loaded, and see no process begin or end any more")
+
+// watch ends the source when its programs do not run any more. Silence alone
+// does not tell that from a host at rest.
+func (s *ring) watch(ended <-chan struct{}) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-ended:
+			return
+		case <-tick.C:
+		}
+		if err := s.check(ended); err != nil {
+			s.lose(err)
+			return
+		}
+	}
+}
+
+// lose ends the source from another goroutine than run.
+func (s *ring) lose(err error) {
+	s.lostBy.Store(&err)
+	_ = s.reader.Flush() // it fails only when run has ended by itself
+}
+
+// check looks whether the links are there, and whether the programs count a
+// thread of this process that begins and one that ends.
+func (s *ring) check(ended <-chan struct{}) error {
+	for _, l := range s.links {
+		if _, err := l.Info(); err != nil {
+			return fmt.Errorf("a program was detached: %w", err)
+		}
+	}
+	forks, exits, err := s.canaries()
+	if err != nil {
+		return err
+	}
+	const tries = 100 // the runtime makes a thread for each that ended, not at once
+	for range tries {
+		go runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		select {
+		case <-s.stop:
+			return nil
+		case <-ended:
+			return nil
+		case <-time.After(5 * time.Millisecond): // nothing tells when a thread is gone
+		}
+		f, e, err := s.canaries()
+		if err != nil {
+			return err
+		}
+		if f != forks && e != exits {
+			return nil
+		}
+	}
+	return errSilent
+}
+
+func (s *ring) canaries() (forks, exits uint64, err error) {
+	v := s.collections[0].Variables
+	err = errors.Join(v["canary_forks"].Get(&forks), v["canary_exits"].Get(&exits))
+	return forks, exits, err
+}
