@@ -67,17 +67,17 @@ func (r *runCmd) Run(ctx context.Context, log *slog.Logger, std streams) error {
 	}
 
 	// 2
-	src, refused, boot, err := r.open(abort, log)
+	src, boot, err := r.open(abort, log)
 	if err != nil {
 		return err
 	}
-	for _, x := range refused {
+	for _, x := range src.Refused() {
 		log.Warn("better source not usable", "source", x.Name, "reason", x.Err)
 	}
-	log.Info("collecting", "source", src.Name(), "detail", detail(src))
+	log.Info("collecting", "source", src.Name(), "detail", src.Detail())
 
 	// 3
-	m := &monitor{started: time.Now(), src: src, refused: refused}
+	m := &monitor{started: time.Now(), src: src}
 	m.collector = collect.New(collect.Options{Snapshot: r.snapshot(boot), Quiet: 3 * r.FlushDelay, Log: log})
 	var sink collect.Sink
 	if r.Output == "json" {
@@ -154,8 +154,7 @@ func ignoreCanceled(err error) error {
 // monitor is what is asked for the status.
 type monitor struct {
 	started   time.Time
-	src       source.Source
-	refused   []source.Refusal
+	src       *source.Ladder
 	collector *collect.Collector
 	server    *wire.Server
 }
@@ -164,10 +163,11 @@ func (m *monitor) status() json.RawMessage {
 	c := m.collector.Stats()
 	h := health.Collector{
 		Version: cli.ThisBuild().Version, PID: os.Getpid(), Started: m.started.UnixNano(),
-		Source: m.src.Name().String(), Detail: detail(m.src), Live: c.Live, Syncs: c.Syncs,
+		Source: m.src.Name().String(), Detail: m.src.Detail(), Live: c.Live, Syncs: c.Syncs,
 		Events: byKind(c.Events), Lost: byKind(c.Lost),
 	}
-	for _, r := range m.refused {
+	h.Backlog, h.Buffer = m.src.Backlog()
+	for _, r := range m.src.Refused() {
 		h.Refused = append(h.Refused, health.Refusal{Source: r.Name.String(), Reason: r.Err.Error()})
 	}
 	_, h.Queue = m.server.Queued()

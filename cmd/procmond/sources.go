@@ -74,17 +74,17 @@ func (f sourceFlags) candidates() []source.Candidate {
 	return nil
 }
 
-// open opens the best source. A refusal is told, with the remedy it names.
-func (f sourceFlags) open(ctx context.Context, log *slog.Logger) (source.Source, []source.Refusal, event.BootID, error) {
+// open opens the best source, and goes on with the others when it is lost.
+func (f sourceFlags) open(ctx context.Context, log *slog.Logger) (*source.Ladder, event.BootID, error) {
 	boot, err := poll.HostBootID(ctx)
 	if err != nil {
-		return nil, nil, boot, err
+		return nil, boot, err
 	}
-	src, refused, err := source.First(ctx, f.options(boot, log), f.candidates())
+	src, err := source.Climb(ctx, f.options(boot, log), f.candidates())
 	if err != nil && f.Source != "auto" {
 		err = fmt.Errorf("%w; --source=auto would try the others", err)
 	}
-	return src, refused, boot, err
+	return src, boot, err
 }
 
 // detail is what a source says of how it works, if it does.

@@ -143,7 +143,11 @@ func printStatus(w io.Writer, a *health.Agent, now time.Time) error {
 		}
 	}
 	if p := a.Pipeline; p != nil {
-		line("pipeline", "%d received, %d stored, %d waiting, lag %v", p.Events, p.Stored, p.Queued, time.Duration(p.LagNS).Round(time.Millisecond))
+		behind := ""
+		if c := a.Collector; c != nil && c.Buffer > 0 {
+			behind = fmt.Sprintf(", %s of %s in the kernel", humanize.IBytes(uint64(c.Backlog)), humanize.IBytes(uint64(c.Buffer)))
+		}
+		line("pipeline", "%d received, %d stored, %d waiting, lag %v%s", p.Events, p.Stored, p.Queued, time.Duration(p.LagNS).Round(time.Millisecond), behind)
 	}
 	s := a.Store
 	if s.Error != "" {

@@ -35,6 +35,8 @@ type Collector struct {
 	Lost    map[string]uint64 `json:"lost,omitempty"`    // by kind; "any" where the kind is not known
 	Syncs   uint64            `json:"syncs"`             // snapshots taken
 	Queue   int               `json:"queue_bytes"`       // not yet stored by sentineld
+	Backlog int               `json:"backlog_bytes"`     // of events in the kernel's buffer, not yet read
+	Buffer  int               `json:"buffer_bytes"`      // the size of that; 0 = the source has none
 }
 
 // Refusal is a source that could not be used, and why.

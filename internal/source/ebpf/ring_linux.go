@@ -35,6 +35,7 @@ type ring struct {
 	detaching, closing sync.Once
 	stop               chan struct{}
 	lostBy             atomic.Pointer[error] // why there will be no more events; see lose
+	lastGood           atomic.Int64          // when the programs were last seen to work, Unix ns
 
 	mu       sync.Mutex // guards released
 	released bool       // the buffer is no longer mapped
@@ -53,6 +54,10 @@ func (s *ring) Err() error                   { return s.err }
 
 // Detail says how the programs are attached, and what this kernel does not show.
 func (s *ring) Detail() string { return s.detail }
+
+// LastGood is when the programs were last seen to work, Unix ns. Safe for
+// concurrent use.
+func (s *ring) LastGood() int64 { return s.lastGood.Load() }
 
 // Backlog is how many bytes wait in the kernel's buffer, and its size. Safe for
 // concurrent use.

@@ -30,10 +30,12 @@ func (s *ring) watch(ended <-chan struct{}) {
 			return
 		case <-tick.C:
 		}
+		began := time.Now().UnixNano()
 		if err := s.check(ended); err != nil {
 			s.lose(err)
 			return
 		}
+		s.lastGood.Store(began)
 	}
 }
 

@@ -1,0 +1,247 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sentineld/sentineld/internal/event"
+)
+
+// Ladder is a Source that stays up: it reads the best candidate that opens, goes
+// on with the next one when that is lost at run time, and tells as a gap what
+// may have happened in between. Now and then it tries whether what was lost can
+// be had again.
+//
+// Name, Detail, Refused, Backlog and Close are safe for concurrent use.
+type Ladder struct {
+	o          Options
+	candidates []Candidate
+	events     chan []event.Event // no capacity: what is not taken waits in the source
+	stop       chan struct{}
+	closing    sync.Once
+
+	mu      sync.Mutex // guards the rest
+	now     Source
+	rung    int       // of now in candidates
+	refused []Refusal // one for each rung above now, and now's while it is lost and nothing took over
+	since   int64     // Unix ns when now was opened
+
+	err error // owned by run until events is closed
+}
+
+// Pauses between attempts to open a source again, and to climb back.
+const (
+	reopenFirst, reopenMost = time.Second, time.Minute
+	climbFirst, climbMost   = time.Minute, time.Hour
+)
+
+// Climb opens the first candidate that can be opened, as First does. ctx ends the
+// attempts to open another one later; it is Close that ends the ladder.
+func Climb(ctx context.Context, o Options, candidates []Candidate) (*Ladder, error) {
+	o.FillDefaults()
+	s, refused, err := First(ctx, o, candidates)
+	if err != nil {
+		return nil, err
+	}
+	l := &Ladder{o: o, candidates: candidates, events: make(chan []event.Event), stop: make(chan struct{})}
+	l.stand(s, len(refused), refused)
+	go l.run(ctx)
+	return l, nil
+}
+
+func (l *Ladder) stand(s Source, rung int, refused []Refusal) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.now, l.rung, l.refused, l.since = s, rung, refused, time.Now().UnixNano()
+}
+
+func (l *Ladder) current() (s Source, rung int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.now, l.rung
+}
+
+// Name is that of the source that is read at the moment.
+func (l *Ladder) Name() event.Source {
+	s, _ := l.current()
+	return s.Name()
+}
+
+// Detail is what that source says of how it works, if it does.
+func (l *Ladder) Detail() string {
+	s, _ := l.current()
+	if d, ok := s.(interface{ Detail() string }); ok {
+		return d.Detail()
+	}
+	return ""
+}
+
+// Backlog is how many bytes wait in that source's buffer, and its size; 0, 0 for
+// one that has none.
+func (l *Ladder) Backlog() (waiting, size int) {
+	s, _ := l.current()
+	if b, ok := s.(interface{ Backlog() (int, int) }); ok {
+		return b.Backlog()
+	}
+	return 0, 0
+}
+
+// Refused tells why the better sources are not read.
+func (l *Ladder) Refused() []Refusal {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]Refusal(nil), l.refused...)
+}
+
+// Events is as Source says. It is not closed when a source is lost.
+func (l *Ladder) Events() <-chan []event.Event { return l.events }
+
+// Err is nil: the ladder ends only by Close.
+func (l *Ladder) Err() error { return l.err }
+
+// Close is as Source says.
+func (l *Ladder) Close() error {
+	var err error
+	l.closing.Do(func() {
+		close(l.stop)
+		s, _ := l.current()
+		err = s.Close()
+	})
+	return err
+}
+
+func (l *Ladder) stopping() bool {
+	select {
+	case <-l.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *Ladder) run(ctx context.Context) {
+	defer close(l.events)
+	var climb *time.Timer // nil: nothing was lost
+	pause := climbFirst
+	for {
+		s, rung := l.current()
+		if l.stopping() { // it may have been opened after Close
+			_ = s.Close()
+		}
+		var up <-chan time.Time
+		if climb != nil && rung > 0 {
+			up = climb.C
+		}
+		newest, ended := l.forward(s, up)
+		if !ended { // time to climb
+			if l.climb(ctx, s, rung) {
+				climb, pause = nil, climbFirst
+				continue
+			}
+			pause = min(2*pause, climbMost)
+			climb.Reset(pause)
+			continue
+		}
+		if l.stopping() || s.Err() == nil {
+			l.err = s.Err()
+			return
+		}
+		if !l.descend(ctx, s, rung, newest) {
+			return
+		}
+		if climb == nil || rung == 0 {
+			pause = climbFirst
+			climb = time.NewTimer(pause)
+		}
+	}
+}
+
+// forward hands on what s gives, until it ends or up fires. newest is the time of
+// the newest event, Unix ns.
+func (l *Ladder) forward(s Source, up <-chan time.Time) (newest int64, ended bool) {
+	l.mu.Lock()
+	newest = l.since
+	l.mu.Unlock()
+	for {
+		select {
+		case batch, ok := <-s.Events():
+			if !ok {
+				return newest, true
+			}
+			if n := len(batch); n > 0 {
+				newest = max(newest, batch[n-1].Time)
+			}
+			l.events <- batch
+		case <-up:
+			return newest, false
+		}
+	}
+}
+
+// descend opens what comes below the lost source, or, when there is nothing, the
+// best that opens, waiting for it. False: the ladder was closed.
+func (l *Ladder) descend(ctx context.Context, lost Source, rung int, newest int64) bool {
+	from := newest
+	// A source at rest gives no events: it may know until when it worked.
+	if s, ok := lost.(interface{ LastGood() int64 }); ok {
+		from = max(from, s.LastGood())
+	}
+	reason := lost.Err()
+	l.o.Log.Error("source is lost", "source", lost.Name(), "reason", reason)
+	l.mu.Lock()
+	above := append(l.refused[:rung:rung], Refusal{lost.Name(), fmt.Errorf("lost at run time: %w", reason)})
+	l.refused = above
+	l.mu.Unlock()
+	below := l.candidates[rung+1:]
+	for pause := reopenFirst; ; pause = min(2*pause, reopenMost) {
+		if s, refused, err := First(ctx, l.o, below); err == nil {
+			refused = append(above[:len(above):len(above)], refused...)
+			l.stand(s, len(refused), refused)
+			l.o.Log.Warn("another source took over", "source", s.Name())
+			l.tell(lost.Name(), from, fmt.Sprintf("%s was lost (%v); %s took over", lost.Name(), reason, s.Name()))
+			return true
+		}
+		// The list that each gap asks for is all there is to see meanwhile.
+		from = l.tell(lost.Name(), from, fmt.Sprintf("%s was lost (%v); no other source opens", lost.Name(), reason))
+		below, above = l.candidates, nil
+		select {
+		case <-time.After(pause):
+		case <-l.stop:
+			return false
+		case <-ctx.Done():
+			l.err = errors.Join(reason, ctx.Err())
+			return false
+		}
+	}
+}
+
+// climb changes to a better source, if one opens. Both are open for a moment, so
+// that nothing is missed; the new list that the gap asks for puts the rest in
+// order.
+func (l *Ladder) climb(ctx context.Context, old Source, rung int) bool {
+	s, refused, err := First(ctx, l.o, l.candidates[:rung])
+	if err != nil {
+		return false
+	}
+	now := time.Now().UnixNano()
+	_ = old.Close() // what matters comes from the better one
+	for batch := range old.Events() {
+		l.events <- batch
+	}
+	l.stand(s, len(refused), refused)
+	l.o.Log.Info("a better source is back", "source", s.Name())
+	l.tell(old.Name(), now, fmt.Sprintf("%s gave way to %s", old.Name(), s.Name()))
+	return true
+}
+
+// tell hands on a gap from a time until now, which it returns.
+func (l *Ladder) tell(of event.Source, from int64, cause string) int64 {
+	now := time.Now().UnixNano()
+	l.events <- []event.Event{{
+		Kind: event.KindGap, Source: of, Known: event.KnownTime, Time: min(from, now), Gap: &event.Gap{Until: now, Cause: cause},
+	}}
+	return now
+}

@@ -1,0 +1,236 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sentineld/sentineld/internal/event"
+)
+
+// rung is a source that a test loses, and its candidate.
+type rung struct {
+	name event.Source
+
+	mu      sync.Mutex
+	refuse  error
+	opened  int
+	closed  bool
+	events  chan []event.Event
+	err     error
+	pending []event.Event // told at Close
+}
+
+func (r *rung) candidate() Candidate {
+	return Candidate{r.name, func(context.Context, Options) (Source, error) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.refuse != nil {
+			return nil, r.refuse
+		}
+		r.opened++
+		r.events, r.err, r.closed = make(chan []event.Event, 4), nil, false
+		return r, nil
+	}}
+}
+
+func (r *rung) Name() event.Source           { return r.name }
+func (r *rung) Events() <-chan []event.Event { return r.events }
+func (r *rung) Err() error                   { return r.err }
+func (r *rung) Detail() string               { return fmt.Sprintf("opened %d times", r.opened) }
+
+func (r *rung) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.closed = true
+		if len(r.pending) > 0 {
+			r.events <- r.pending
+		}
+		close(r.events)
+	}
+	return nil
+}
+
+func (r *rung) lose(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err, r.closed = err, true
+	close(r.events)
+}
+
+func (r *rung) setRefuse(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refuse = err
+}
+
+func execAt(t time.Time, pid uint32) event.Event {
+	return event.Event{Kind: event.KindExec, Time: t.UnixNano(), Process: event.ProcessKey{PID: pid}, Exec: &event.Exec{}}
+}
+
+// told is what came out of a ladder, as text.
+func told(batch []event.Event) (s []string) {
+	for i := range batch {
+		if e := &batch[i]; e.Kind == event.KindGap {
+			s = append(s, fmt.Sprintf("gap of %s for %v: %s", e.Source, time.Duration(e.Gap.Until-e.Time), e.Gap.Cause))
+		} else {
+			s = append(s, fmt.Sprintf("pid %d", e.Process.PID))
+		}
+	}
+	return s
+}
+
+func newRungs() (ebpf, procconn, poll *rung, all []Candidate) {
+	ebpf, procconn, poll = &rung{name: event.SourceEBPF}, &rung{name: event.SourceProcconn}, &rung{name: event.SourcePoll}
+	return ebpf, procconn, poll, []Candidate{ebpf.candidate(), procconn.candidate(), poll.candidate()}
+}
+
+func refusals(l *Ladder) (s []string) {
+	for _, r := range l.Refused() {
+		s = append(s, r.String())
+	}
+	return s
+}
+
+func TestLadderGoesOnWithTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ebpf, procconn, poll, all := newRungs()
+		procconn.setRefuse(errors.New("no CAP_NET_ADMIN"))
+		l, err := Climb(t.Context(), Options{}, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ebpf.events <- []event.Event{execAt(time.Now(), 7)}
+		got := told(<-l.Events())
+		time.Sleep(3 * time.Second)
+		ebpf.lose(errors.New("it fell silent"))
+		got = append(got, told(<-l.Events())...)
+		poll.events <- []event.Event{execAt(time.Now(), 8)}
+		got = append(got, told(<-l.Events())...)
+		want := []string{"pid 7", "gap of ebpf for 3s: ebpf was lost (it fell silent); poll took over", "pid 8"}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if l.Name() != event.SourcePoll || l.Detail() != "opened 1 times" {
+			t.Errorf("reads %v, %s", l.Name(), l.Detail())
+		}
+		if got, want := refusals(l), []string{"ebpf: lost at run time: it fell silent", "procconn: no CAP_NET_ADMIN"}; !slices.Equal(got, want) {
+			t.Errorf("refused %q, want %q", got, want)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for range l.Events() {
+		}
+		if l.Err() != nil || !poll.closed {
+			t.Errorf("after Close: %v", l.Err())
+		}
+	})
+}
+
+// What was lost is tried again after a minute, two, four, and up to an hour; in
+// the change from one to the other nothing is missed.
+func TestLadderClimbsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ebpf, _, _, all := newRungs()
+		all = slices.Delete(all, 1, 2)
+		poll := &rung{name: event.SourcePoll, pending: []event.Event{execAt(time.Now(), 9)}}
+		all[1] = poll.candidate()
+		l, err := Climb(t.Context(), Options{}, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		ebpf.setRefuse(errors.New("denied"))
+		ebpf.lose(errors.New("gone"))
+		<-l.Events()
+		time.Sleep(2 * time.Minute) // one attempt was in vain, the next is at three
+		ebpf.setRefuse(nil)
+		got := append(told(<-l.Events()), told(<-l.Events())...)
+		if want := []string{"pid 9", "gap of poll for 0s: poll gave way to ebpf"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if took := time.Since(began); took != 3*time.Minute || l.Name() != event.SourceEBPF || len(l.Refused()) != 0 || !poll.closed {
+			t.Errorf("after %v it reads %v, refused %q", took, l.Name(), refusals(l))
+		}
+		// The next loss starts from the beginning.
+		ebpf.lose(errors.New("gone again"))
+		if got := told(<-l.Events()); !strings.Contains(got[0], "gone again") || l.Name() != event.SourcePoll {
+			t.Errorf("%q, reads %v", got, l.Name())
+		}
+		_ = l.Close()
+		for range l.Events() {
+		}
+	})
+}
+
+// With nothing to go on with, the ladder says so and goes on trying.
+func TestLadderWithoutANextRung(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		only := &rung{name: event.SourceEBPF}
+		l, err := Climb(t.Context(), Options{}, []Candidate{only.candidate()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		only.setRefuse(errors.New("denied"))
+		only.lose(errors.New("gone"))
+		got := told(<-l.Events())
+		if got, want := refusals(l), []string{"ebpf: lost at run time: gone"}; !slices.Equal(got, want) {
+			t.Errorf("refused %q", got)
+		}
+		got = append(got, told(<-l.Events())...)
+		only.setRefuse(nil)
+		got = append(got, told(<-l.Events())...)
+		want := []string{
+			"gap of ebpf for 0s: ebpf was lost (gone); no other source opens",
+			"gap of ebpf for 1s: ebpf was lost (gone); no other source opens",
+			"gap of ebpf for 2s: ebpf was lost (gone); ebpf took over",
+		}
+		if !slices.Equal(got, want) || len(l.Refused()) != 0 {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		_ = l.Close()
+		for range l.Events() {
+		}
+	})
+}
+
+func TestLadderClosedWhileNothingOpens(t *testing.T) {
+	for _, end := range []string{"Close", "context"} {
+		synctest.Test(t, func(t *testing.T) {
+			only := &rung{name: event.SourcePoll}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			l, err := Climb(ctx, Options{}, []Candidate{only.candidate()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			only.setRefuse(errors.New("denied"))
+			only.lose(errors.New("gone"))
+			<-l.Events()
+			if end == "Close" {
+				_ = l.Close()
+			} else {
+				cancel()
+			}
+			for range l.Events() {
+			}
+			if errors.Is(l.Err(), context.Canceled) != (end == "context") {
+				t.Errorf("%s: %v", end, l.Err())
+			}
+		})
+	}
+}
+
+func TestClimbWithoutAny(t *testing.T) {
+	if _, err := Climb(t.Context(), Options{}, nil); err == nil {
+		t.Error("a ladder without rungs")
+	}
+}
