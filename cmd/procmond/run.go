@@ -78,7 +78,7 @@ func (r *runCmd) Run(ctx context.Context, log *slog.Logger, std streams) error {
 
 	// 3
 	m := &monitor{started: time.Now(), src: src, refused: refused}
-	m.collector = collect.New(collect.Options{Snapshot: r.snapshot(boot), Quiet: 3 * r.FlushDelay, Log: log})
+	m.collector = collect.New(collect.Options{Snapshot: r.snapshot(boot), Lookup: r.lookup(boot), Quiet: 3 * r.FlushDelay, Log: log})
 	var sink collect.Sink
 	if r.Output == "json" {
 		sink = &printer{w: std.out}
