@@ -164,9 +164,11 @@ func (m *monitor) status() json.RawMessage {
 	c := m.collector.Stats()
 	h := health.Collector{
 		Version: cli.ThisBuild().Version, PID: os.Getpid(), Started: m.started.UnixNano(),
-		Source: m.src.Name().String(), Detail: detail(m.src), Live: c.Live, Syncs: c.Syncs,
+		Source: m.src.Name().String(), Detail: detail(m.src), Live: c.Live, Syncs: c.Syncs, Resyncs: c.Resyncs,
 		Events: byKind(c.Events), Lost: byKind(c.Lost),
 	}
+	dropped := m.server.Dropped()
+	h.Dropped, h.Gaps = byKind(dropped.Events), c.Events[event.KindGap]+dropped.Gaps
 	for _, r := range m.refused {
 		h.Refused = append(h.Refused, health.Refusal{Source: r.Name.String(), Reason: r.Err.Error()})
 	}
@@ -186,7 +188,7 @@ func (m *monitor) logTotals(log *slog.Logger) {
 		events += s.Events[k]
 		lost += s.Lost[k]
 	}
-	log.Info("stopped", "events", events, "lost", lost)
+	log.Info("stopped", "events", events, "lost", lost, "gaps", s.Events[event.KindGap], "snapshots", s.Syncs)
 }
 
 func byKind(counts [event.NumKinds]uint64) map[string]uint64 {
