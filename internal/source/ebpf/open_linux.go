@@ -3,10 +3,13 @@
 package ebpf
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -76,7 +79,8 @@ func open(o Options, kind ebpf.ProgramType) (_ *ring, err error) {
 	if s.reader, err = ringbuf.NewReader(c.Maps["events"]); err != nil {
 		return nil, err
 	}
-	for name, p := range c.Programs {
+	for _, name := range attachOrder(c.Programs) {
+		p := c.Programs[name]
 		var l link.Link
 		if kind == ebpf.Tracing {
 			l, err = link.AttachTracing(link.TracingOptions{Program: p})
@@ -90,6 +94,16 @@ func open(o Options, kind ebpf.ProgramType) (_ *ring, err error) {
 		s.links = append(s.links, l)
 	}
 	return s, nil
+}
+
+// attachOrder puts what sees the end of a process first, and what sees its
+// beginning last: one that is told to begin must not end unseen before the next
+// program is attached, since nothing would ever tell that it is gone.
+func attachOrder(programs map[string]*ebpf.Program) []string {
+	rank := func(name string) int {
+		return slices.IndexFunc([]string{"exit", "exec", "fork"}, func(event string) bool { return strings.HasPrefix(name, event+"_") })
+	}
+	return slices.SortedFunc(maps.Keys(programs), func(a, b string) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b)) })
 }
 
 // usable looks for what is certain to stop the load, and that the kernel's own

@@ -5,6 +5,7 @@ package ebpf
 import (
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -71,7 +72,7 @@ func (s *ring) Close() error {
 // detach ends the recording, once.
 func (s *ring) detach() (err error) {
 	s.detaching.Do(func() {
-		for _, l := range s.links {
+		for _, l := range slices.Backward(s.links) { // see attachOrder
 			err = errors.Join(err, l.Close())
 		}
 	})
