@@ -78,7 +78,7 @@ func (r *runCmd) Run(ctx context.Context, log *slog.Logger, std streams) error {
 
 	// 3
 	m := &monitor{started: time.Now(), src: src}
-	m.collector = collect.New(collect.Options{Snapshot: r.snapshot(boot), Quiet: 3 * r.FlushDelay, Log: log})
+	m.collector = collect.New(collect.Options{Snapshot: r.snapshot(boot), Lookup: r.lookup(boot), Quiet: 3 * r.FlushDelay, Log: log})
 	var sink collect.Sink
 	if r.Output == "json" {
 		sink = &printer{w: std.out}
@@ -163,9 +163,11 @@ func (m *monitor) status() json.RawMessage {
 	c := m.collector.Stats()
 	h := health.Collector{
 		Version: cli.ThisBuild().Version, PID: os.Getpid(), Started: m.started.UnixNano(),
-		Source: m.src.Name().String(), Detail: m.src.Detail(), Live: c.Live, Syncs: c.Syncs,
+		Source: m.src.Name().String(), Detail: m.src.Detail(), Live: c.Live, Syncs: c.Syncs, Resyncs: c.Resyncs,
 		Events: byKind(c.Events), Lost: byKind(c.Lost),
 	}
+	dropped := m.server.Dropped()
+	h.Dropped, h.Gaps = byKind(dropped.Events), c.Events[event.KindGap]+dropped.Gaps
 	h.Backlog, h.Buffer = m.src.Backlog()
 	for _, r := range m.src.Refused() {
 		h.Refused = append(h.Refused, health.Refusal{Source: r.Name.String(), Reason: r.Err.Error()})
@@ -186,7 +188,7 @@ func (m *monitor) logTotals(log *slog.Logger) {
 		events += s.Events[k]
 		lost += s.Lost[k]
 	}
-	log.Info("stopped", "events", events, "lost", lost)
+	log.Info("stopped", "events", events, "lost", lost, "gaps", s.Events[event.KindGap], "snapshots", s.Syncs)
 }
 
 func byKind(counts [event.NumKinds]uint64) map[string]uint64 {

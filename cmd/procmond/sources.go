@@ -87,6 +87,13 @@ func (f sourceFlags) open(ctx context.Context, log *slog.Logger) (*source.Ladder
 	return src, boot, err
 }
 
+// lookup looks at single processes.
+func (f sourceFlags) lookup(boot event.BootID) func(context.Context, []uint32) ([]event.Event, error) {
+	return func(ctx context.Context, pids []uint32) ([]event.Event, error) {
+		return poll.Find(ctx, source.Options{Boot: boot, ArgsMax: f.ArgsMax}, pids)
+	}
+}
+
 // detail is what a source says of how it works, if it does.
 func detail(s source.Source) string {
 	if d, ok := s.(interface{ Detail() string }); ok {

@@ -48,6 +48,7 @@ type agent struct {
 	pipeline  *pipeline.Pipeline
 	detection *detection
 	live      *livePrinter // nil = none
+	losses    losses
 }
 
 // runAgent runs the stages, which are started last to first and stopped first to
@@ -68,6 +69,9 @@ func runAgent(drain, abort context.Context, o agentOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.db.Close()) }()
+	if err := a.losses.load(drain, o.DataDir); err != nil {
+		return err
+	}
 
 	// 3: the rules.
 	engine, err := detect.New(drain, detect.Options{
@@ -164,9 +168,9 @@ func (a *agent) begin(ctx context.Context) error {
 	if previous.LastEvent == 0 {
 		return nil
 	}
-	cause := "sentineld did not run"
+	cause := causeStopped
 	if previous.Ended == 0 {
-		cause = "sentineld was killed or crashed, and did not run"
+		cause = causeCrashed
 	}
 	a.link.resume(session, seq, max(previous.LastEvent, previous.Ended), cause)
 	return nil
@@ -183,6 +187,9 @@ func (s sink) Append(ctx context.Context, batch []event.Event, session string, s
 		added, err = s.a.db.Append(ctx, batch)
 	} else {
 		added, err = s.a.db.AppendFrom(ctx, batch, session, seq)
+	}
+	if err == nil {
+		s.a.losses.stored(batch)
 	}
 	s.a.stored(added)
 	return err
@@ -221,9 +228,10 @@ func (a *agent) status() health.Agent {
 		for _, r := range c.Refused {
 			worse(health.Degraded, "source %s is not used: %s", r.Source, r.Reason)
 		}
-		for kind, n := range c.Lost {
-			worse(health.Degraded, "%d %s events were lost (see the gaps view)", n, kind)
-		}
+	}
+	var lossy string
+	if h.Loss, lossy = a.losses.status(time.Now()); lossy != "" {
+		worse(health.Degraded, "%s", lossy)
 	}
 	p, failure := a.pipeline.Status()
 	h.Pipeline = &p

@@ -503,7 +503,17 @@ func TestWithoutPrivileges(t *testing.T) {
 		_, n := l.query(fmt.Sprintf("SELECT 1 FROM exits WHERE pid = %d AND presumed AND code IS NULL", sleeper.Process.Pid))
 		return n == 1
 	})
+	// What it cannot see is told as one gap that grows, and is no reason to look again.
+	a, code := l.status()
+	if c := a.Collector; code != 3 || c == nil || c.Source != "poll" || c.Gaps == 0 || c.Resyncs != 0 || a.Loss.Gaps != 0 {
+		t.Errorf("code %d, %+v, %+v", code, a.Collector, a.Loss)
+	}
 	l.stop()
+	l.want("SELECT count(*) AS n FROM gaps", 1)
+	l.want("SELECT count(*) AS n FROM gaps WHERE source = 'poll' AND lost IS NULL AND cause = 'polling: what lives shorter than 50ms is not seen'", 1)
+	for _, view := range []string{"execs", "exits"} {
+		l.want("SELECT count(*) AS n FROM "+view+" e WHERE source = 'poll' AND NOT EXISTS (SELECT 1 FROM gaps g WHERE g.ts <= e.ts AND g.until >= e.ts)", 0)
+	}
 	if n := strings.Count(l.out.String(), "needs CAP_BPF and CAP_PERFMON: run with sudo, or use --source=poll"); n != 1 {
 		t.Errorf("%d lines say what is missing:\n%s", n, l.out)
 	}

@@ -19,6 +19,8 @@ type alertsCmd struct {
 }
 
 type alertsListCmd struct {
+	rangeFlags `embed:""`
+
 	N      int    `short:"n" help:"How many at most." default:"50"`
 	State  string `help:"Only those in this state: open, acknowledged or closed." enum:",open,acknowledged,closed" default:""`
 	Output string `short:"o" help:"table, json or csv (default: table on a terminal, else json)." enum:",table,json,csv" default:""`
@@ -34,6 +36,9 @@ func (a *alertsListCmd) Run(ctx context.Context, c *config.Config, std streams) 
 		return err
 	}
 	defer s.Close()
+	if err := a.apply(s, time.Now()); err != nil {
+		return err
+	}
 	stmt, _, err := s.Prepare("SELECT * FROM alerts WHERE ?1 = '' OR state = ?1 ORDER BY ts DESC LIMIT ?2")
 	if err != nil {
 		return err
@@ -45,10 +50,10 @@ func (a *alertsListCmd) Run(ctx context.Context, c *config.Config, std streams) 
 	shown := columns
 	table := outputMode(std.out, a.Output) != "json"
 	if table {
-		shown = []string{"time", "severity", "rule", "count", "process", "parent", "ancestors", "title"}
+		shown = []string{"time", "severity", "rule", "count", "complete", "process", "parent", "ancestors", "title"}
 	}
 	out := newOutput(std.out, a.Output, shown)
-	whole := true
+	hurt := int64(0)
 	err = s.WithDeadline(ctx, 30*time.Second, func() error {
 		for {
 			more, err := stmt.Step()
@@ -61,7 +66,9 @@ func (a *alertsListCmd) Run(ctx context.Context, c *config.Config, std streams) 
 				row[i] = columnValue(stmt, i)
 				by[name] = row[i]
 			}
-			whole = whole && by["complete"] == int64(1)
+			if by["complete"] == int64(0) {
+				hurt++
+			}
 			if table {
 				row = alertRow(by)
 				if out.mode == "csv" { // read by programs, which want the zone
@@ -78,14 +85,13 @@ func (a *alertsListCmd) Run(ctx context.Context, c *config.Config, std streams) 
 	} else if err != nil {
 		return fmt.Errorf("list alerts: %w", err)
 	}
-	if err := tellGaps(ctx, s, std.err); err != nil {
-		return err
+	if hurt > 0 {
+		err = incomplete(std.err, fmt.Sprintf("events were lost in the time range of %s of these", plural(hurt, "alert")))
 	}
-	if !whole {
-		fmt.Fprintln(std.err, "incomplete: events were lost in the time range of some of these alerts")
-		return cli.ErrIncomplete
+	if gaps := tellGaps(ctx, s, std.err); gaps != nil {
+		return gaps
 	}
-	return nil
+	return err
 }
 
 // alertRow is an alert for people.
@@ -98,8 +104,12 @@ func alertRow(by map[string]any) []any {
 		ancestors[i] = path.Base(exe)
 	}
 	ts, _ := by["ts"].(int64)
+	complete := "yes"
+	if by["complete"] == int64(0) {
+		complete = "no: events were lost"
+	}
 	return []any{
-		time.Unix(0, ts).Format("2006-01-02 15:04:05"), str("severity"), str("rule_id"), by["count"],
+		time.Unix(0, ts).Format("2006-01-02 15:04:05"), str("severity"), str("rule_id"), by["count"], complete,
 		processText(e.Process), processText(e.Parent), strings.Join(ancestors, " ← "), str("title"),
 	}
 }

@@ -192,7 +192,7 @@ func (l *link) serve(drain, abort context.Context) error {
 // tellOutage hands on a gap if the stream does not go on where it was left.
 func (l *link) tellOutage(ctx context.Context) error {
 	w := l.client.Welcome
-	if w.Session == l.session && w.Resumed {
+	if w.Session == l.session && (w.Resumed || w.Told) {
 		l.outage = ""
 		return nil
 	}

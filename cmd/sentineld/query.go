@@ -22,6 +22,8 @@ import (
 )
 
 type queryCmd struct {
+	rangeFlags `embed:""`
+
 	SQL     string        `arg:"" help:"One SELECT over the views (execs, forks, exits, processes, gaps, alerts, ...); - reads it from standard input."`
 	Output  string        `short:"o" help:"table, json or csv (default: table on a terminal, else json)." enum:",table,json,csv" default:""`
 	Timeout time.Duration `help:"How long the query may run, its output included; 0 is no limit." default:"30s" placeholder:"DURATION"`
@@ -47,9 +49,16 @@ func (q *queryCmd) Run(ctx context.Context, c *config.Config, std streams) error
 		return err
 	}
 	defer s.Close()
+	if err := q.apply(s, time.Now()); err != nil {
+		return err
+	}
 	stmt, reads, err := s.Prepare(q.SQL)
 	if err != nil {
 		return cli.Usage(fmt.Errorf("query: %w", explainSQL(s, q.SQL, err)))
+	}
+	if err := q.refuseWhole(q.SQL); err != nil {
+		stmt.Finalize()
+		return err
 	}
 	columns := columnNames(stmt)
 	out := newOutput(std.out, q.Output, columns)
@@ -146,26 +155,14 @@ func openSession(ctx context.Context, dir string) (*store.Session, error) {
 	return s, err
 }
 
-// tellGaps says on stderr, and by its error, that the record has gaps.
+// tellGaps says on stderr, and by its error, that the record has gaps in the range
+// of time that the session sees.
 func tellGaps(ctx context.Context, s *store.Session, stderr io.Writer) error {
-	stmt, _, err := s.Prepare("SELECT count(*), min(ts), max(until) FROM gaps")
-	if err != nil {
+	line, err := lossLine(ctx, s)
+	if err != nil || line == "" {
 		return err
 	}
-	defer stmt.Finalize()
-	var n, from, until int64
-	err = s.WithDeadline(ctx, 5*time.Second, func() error {
-		if _, err := stmt.Step(); err != nil {
-			return err
-		}
-		n, from, until = stmt.ColumnInt64(0), stmt.ColumnInt64(1), stmt.ColumnInt64(2)
-		return stmt.Reset()
-	})
-	if err != nil || n == 0 {
-		return err
-	}
-	fmt.Fprintf(stderr, "incomplete: %d gaps between %s and %s (sentineld query 'SELECT * FROM gaps')\n", n, shortTime(from), shortTime(until))
-	return cli.ErrIncomplete
+	return incomplete(stderr, line+" (sentineld query 'SELECT * FROM gaps')")
 }
 
 func shortTime(ns int64) string { return strings.Replace(event.FormatTime(ns)[:19], "T", " ", 1) + "Z" }

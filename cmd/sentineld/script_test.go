@@ -109,6 +109,7 @@ func fillExit(pid uint32, at int64, code, signal uint8) event.Event {
 //
 //	events   a server, its shell with arguments that try to do harm, and more
 //	gap      one gap of which the number of lost events is known, one of which it is not
+//	late     a gap that lies in the time of alert, told after everything else
 //	alert    one open alert with all of its evidence
 //	hurt     a closed alert that is not complete
 //	many     1,000 execs
@@ -142,6 +143,11 @@ func cmdFill(ts *testscript.TestScript, _ bool, args []string) {
 					Gap: &event.Gap{Until: fillBoot + 45*second, Cause: "sentineld did not run"},
 				},
 			}
+		case "late":
+			events = []event.Event{{
+				Kind: event.KindGap, Source: event.SourceEBPF, Time: fillBoot + 19*second, Known: event.KnownTime | event.KnownLost,
+				Gap: &event.Gap{Until: fillBoot + 20*second, Of: event.KindFork, Lost: 1, Cause: "ring buffer full"},
+			}}
 		case "alert", "hurt":
 			uid := int64(1000)
 			a := event.Alert{

@@ -106,7 +106,28 @@ func figures(ctx context.Context, dir string, f *health.Store) error {
 			return fmt.Errorf("count what the store holds: %w", err)
 		}
 	}
-	return nil
+	return lastGap(ctx, s, f)
+}
+
+// lastGap finds the gap that began last.
+func lastGap(ctx context.Context, s *store.Session, f *health.Store) error {
+	stmt, _, err := s.Prepare("SELECT ts, until, kind, lost, cause FROM gaps ORDER BY ts DESC LIMIT 1")
+	if err != nil {
+		return err
+	}
+	defer stmt.Finalize()
+	return s.WithDeadline(ctx, 10*time.Second, func() error {
+		found, err := stmt.Step()
+		if err != nil || !found {
+			return err
+		}
+		f.LastGap = &health.Gap{Time: stmt.ColumnInt64(0), Until: stmt.ColumnInt64(1), Kind: stmt.ColumnText(2), Cause: stmt.ColumnText(4)}
+		if !stmt.ColumnIsNull(3) {
+			n := stmt.ColumnInt64(3)
+			f.LastGap.Lost = &n
+		}
+		return stmt.Reset()
+	})
 }
 
 var stateMarks = map[health.State]string{health.Healthy: "●", health.Degraded: "▲", health.Failed: "✗", health.Stopped: "○"}
@@ -136,11 +157,8 @@ func printStatus(w io.Writer, a *health.Agent, now time.Time) error {
 		}
 		line("collector", "%s, procmond %s pid %d, %d live processes, %d restarts", source, c.Version, c.PID, c.Live, a.Restarts)
 		line("events", "%s", counts(c.Events))
-		if len(c.Lost) > 0 {
-			line("lost", "%s", counts(c.Lost))
-		} else {
-			line("lost", "none")
-		}
+		line("lost", "%s", lossText(a, now))
+		line("snapshots", "%d, %d of them after a loss", c.Syncs, c.Resyncs)
 	}
 	if p := a.Pipeline; p != nil {
 		behind := ""
@@ -156,7 +174,14 @@ func printStatus(w io.Writer, a *health.Agent, now time.Time) error {
 		line("store", "%s in %s: %s events of %s processes, %s alive", humanize.IBytes(uint64(s.Bytes)), a.DataDir,
 			humanize.Comma(s.Events), humanize.Comma(s.Processes), humanize.Comma(s.Alive))
 		if s.First != 0 {
-			line("recorded", "%s to %s, %d gaps", shortTime(s.First), shortTime(s.Last), s.Gaps)
+			line("recorded", "%s to %s, %s", shortTime(s.First), shortTime(s.Last), plural(s.Gaps, "gap"))
+		}
+		if g := s.LastGap; g != nil {
+			lost := ""
+			if g.Lost != nil {
+				lost = fmt.Sprintf("%s %s lost, ", humanize.Comma(*g.Lost), kindWord(g.Kind))
+			}
+			line("last gap", "%s to %s: %s%s", shortTime(g.Time), shortTime(g.Until), lost, g.Cause)
 		}
 		line("alerts", "%d", s.Alerts)
 	}
@@ -176,6 +201,22 @@ func printStatus(w io.Writer, a *health.Agent, now time.Time) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// lossText says what was lost since the agent started.
+func lossText(a *health.Agent, now time.Time) string {
+	l := a.Loss
+	if l.Gaps == 0 {
+		return "none"
+	}
+	parts := []string{counts(l.Events)}
+	if len(l.Events) == 0 {
+		parts = nil
+	}
+	if l.Uncounted > 0 {
+		parts = append(parts, fmt.Sprintf("an unknown number in %s", plural(int64(l.Uncounted), "gap")))
+	}
+	return fmt.Sprintf("%s; last %s ago: %s", strings.Join(parts, ", "), age(max(0, now.Sub(time.Unix(0, l.Last)))), l.Cause)
 }
 
 // counts shows numbers by kind, in one order always.

@@ -20,16 +20,21 @@ import (
 // fullStatus is an agent of which everything is known, with texts that would
 // steer a terminal.
 func fullStatus(dir string) health.Agent {
+	lost := int64(7)
 	return health.Agent{
 		State: health.Degraded, Reasons: []string{"source ebpf is not used: no \x1b[31mBTF"}, Version: "1.0", PID: 42,
 		Started: fillBoot, DataDir: dir, Restarts: 2,
 		Collector: &health.Collector{
 			Version: "1.0", PID: 43, Source: "poll", Detail: "every 1s", Live: 7,
 			Refused: []health.Refusal{{Source: "ebpf", Reason: "no BTF"}},
-			Events:  map[string]uint64{"exit": 9, "exec": 12345, "fork": 10}, Lost: map[string]uint64{"any": 5},
+			Events:  map[string]uint64{"exit": 9, "exec": 12345, "fork": 10}, Lost: map[string]uint64{"any": 5}, Syncs: 4, Resyncs: 3,
+		},
+		Loss: health.Loss{
+			Gaps: 3, Events: map[string]uint64{"exec": 1234, "exit": 5}, Uncounted: 1, Last: fillBoot + 30*60*second, Cause: "ring \x1b full",
 		},
 		Pipeline: &health.Pipeline{Events: 100, Stored: 90, Queued: 10, LagNS: 12_345_678},
-		Store:    health.Store{Bytes: 3 << 20, Events: 12345, Processes: 100, Alive: 7, Gaps: 1, Alerts: 2, First: fillBoot, Last: fillBoot + second},
+		Store: health.Store{Bytes: 3 << 20, Events: 12345, Processes: 100, Alive: 7, Gaps: 1, Alerts: 2, First: fillBoot, Last: fillBoot + second,
+			LastGap: &health.Gap{Time: fillBoot, Until: fillBoot + second, Kind: "any", Lost: &lost, Cause: "away"}},
 		Rules: []health.Rule{
 			{ID: "good", State: "ok"}, {ID: "bad", State: "disabled", Error: "there is no column \"x\"\nat all"},
 		},
@@ -44,15 +49,16 @@ func TestPrintStatus(t *testing.T) {
 	}
 	for _, want := range []string{
 		"▲ degraded\n", `! source ebpf is not used: no \x1b[31mBTF`, "1.0, pid 42, up 1h30m", "poll (every 1s)", "procmond 1.0 pid 43",
-		"7 live processes", "2 restarts", "12,345 exec, 9 exit, 10 fork", "lost       5 any", "100 received, 90 stored, 10 waiting, lag 12ms",
-		"3.0 MiB in /data: 12,345 events of 100 processes, 7 alive", "2025-10-09 08:53:20Z to 2025-10-09 08:53:21Z, 1 gaps",
+		"7 live processes", "2 restarts", "12,345 exec, 9 exit, 10 fork", `lost       1,234 exec, 5 exit, an unknown number in 1 gap; last 1h00m ago: ring \x1b full`, "snapshots  4, 3 of them after a loss", "100 received, 90 stored, 10 waiting, lag 12ms",
+		"3.0 MiB in /data: 12,345 events of 100 processes, 7 alive", "2025-10-09 08:53:20Z to 2025-10-09 08:53:21Z, 1 gap\n",
+		"last gap   2025-10-09 08:53:20Z to 2025-10-09 08:53:21Z: 7 events of any kind lost, away",
 		"bad: disabled: there is no column \"x\"\\nat all",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}
 	}
-	a.Collector.Lost, a.Collector.Events, a.Store.Error = nil, nil, "I/O error"
+	a.Loss, a.Collector.Events, a.Store.Error = health.Loss{}, nil, "I/O error"
 	b.Reset()
 	if err := printStatus(&b, &a, time.Now()); err != nil {
 		t.Fatal(err)

@@ -32,6 +32,10 @@ type Options struct {
 	// Snapshot lists the live processes as they are now: KindExec events of
 	// SourceSnapshot whose Time is when each was read.
 	Snapshot func(context.Context) ([]event.Event, error)
+	// Lookup is Snapshot of those among pids that live, for processes of which
+	// the snapshot could not tell what they run. nil = that stays unknown until
+	// the next snapshot.
+	Lookup func(ctx context.Context, pids []uint32) ([]event.Event, error)
 	// Quiet is how long a source with nothing to say is waited for before its
 	// buffer counts as empty; at least twice its FlushDelay. 0 = 150 ms.
 	Quiet time.Duration
@@ -58,8 +62,9 @@ type Stats struct {
 	Events    [event.NumKinds]uint64 // handed on, by kind
 	Lost      [event.NumKinds]uint64 // told by the source as lost, by kind; 0 = any kind
 	Duplicate uint64                 // exits and forks seen twice, handed on once
-	Syncs     uint64
-	Live      int // processes in the table
+	Syncs     uint64                 // snapshots taken
+	Resyncs   uint64                 // of these, after a loss
+	Live      int                    // processes in the table
 }
 
 // Collector joins one source and one sink.
@@ -70,6 +75,7 @@ type Collector struct {
 	// Owned by Run.
 	table table
 	sink  Sink
+	lossy bool // something was lost since the last snapshot
 
 	stats atomic.Pointer[Stats]
 	count Stats // Run's own copy
@@ -97,7 +103,7 @@ func (c *Collector) Stats() Stats { return *c.stats.Load() }
 // Run collects until src's Events are closed, which is how it is stopped: by
 // closing src. ctx aborts it. The error is src's, the sink's or ctx's.
 func (c *Collector) Run(ctx context.Context, src source.Source, sink Sink) error {
-	c.table, c.sink = newTable(), sink
+	c.table, c.sink, c.lossy = newTable(), sink, false
 	open := true
 	resync := true // the first snapshot
 	for open {
@@ -130,17 +136,20 @@ func (c *Collector) Run(ctx context.Context, src source.Source, sink Sink) error
 }
 
 // live passes a batch through the table and on to the sink. lost tells that the
-// batch had a gap, so that the table may be wrong.
+// batch had a gap after which the table may be wrong.
 func (c *Collector) live(ctx context.Context, batch []event.Event) (lost bool, err error) {
 	out := make([]event.Event, 0, len(batch))
 	for i := range batch {
 		e := &batch[i]
 		if e.Kind == event.KindGap {
-			lost = true
-			c.count.Lost[e.Gap.Of] += e.Gap.Lost
+			lost = lost || !e.Gap.Healed
+			if e.Known.Has(event.KnownLost) {
+				c.count.Lost[e.Gap.Of] += e.Gap.Lost
+			}
 		}
 		out = c.table.apply(out, e)
 	}
+	c.lossy = c.lossy || lost
 	if err := c.sink.Put(ctx, out); err != nil {
 		return lost, err
 	}
@@ -164,7 +173,7 @@ func (c *Collector) publish(out []event.Event) {
 func (c *Collector) sync(ctx context.Context, src source.Source) (open bool, err error) {
 	// What starts from here on is told by the source, or counted as lost.
 	since := time.Now().UnixNano()
-	held, rows, open, err := c.scan(ctx, src)
+	held, rows, open, err := c.scan(ctx, src, c.o.Snapshot)
 	if err != nil {
 		return open, err
 	}
@@ -173,30 +182,79 @@ func (c *Collector) sync(ctx context.Context, src source.Source) (open bool, err
 		return open, err
 	}
 	c.count.Syncs++
+	if c.lossy {
+		c.count.Resyncs++
+	}
+	c.lossy = false
 	c.publish(news)
-	lost := false
-	for _, batch := range held {
-		l, err := c.live(ctx, batch)
+	if err := c.release(ctx, held); err != nil {
+		return open, err
+	}
+	if err := c.found(ctx, c.table.catchUp(late)); err != nil {
+		return open, err
+	}
+	return c.lookUp(ctx, src, held, open)
+}
+
+// maxLookups is how often in a row processes are looked up: each time only those
+// are left that did an exec, or were forked by one that did, just then.
+const maxLookups = 4
+
+// lookUp closes what a snapshot leaves open: what a process runs that was forked
+// after the pids were listed, when it was not known what its parent ran either,
+// since that did an exec before its row could tell.
+func (c *Collector) lookUp(ctx context.Context, src source.Source, held [][]event.Event, open bool) (bool, error) {
+	for range maxLookups {
+		pids := c.table.unknown(held)
+		if !open || c.o.Lookup == nil || len(pids) == 0 {
+			break
+		}
+		var rows []event.Event
+		var err error
+		held, rows, open, err = c.scan(ctx, src, func(ctx context.Context) ([]event.Event, error) { return c.o.Lookup(ctx, pids) })
 		if err != nil {
 			return open, err
 		}
-		lost = lost || l
-	}
-	if lost {
-		c.NeedSync()
-	}
-	if news = c.table.catchUp(late); len(news) > 0 {
-		if err := c.sink.Put(ctx, news); err != nil {
+		// They come first: held is what happened since, or while they were read.
+		if err := c.found(ctx, c.table.settle(rows, held)); err != nil {
 			return open, err
 		}
-		c.publish(news)
+		if err := c.release(ctx, held); err != nil {
+			return open, err
+		}
 	}
 	return open, nil
 }
 
-// scan runs the snapshot and gathers the source's batches until they reach the
+// release passes on what was held back.
+func (c *Collector) release(ctx context.Context, held [][]event.Event) error {
+	for _, batch := range held {
+		lost, err := c.live(ctx, batch)
+		if err != nil {
+			return err
+		}
+		if lost {
+			c.NeedSync()
+		}
+	}
+	return nil
+}
+
+// found hands on what was found out beside the source.
+func (c *Collector) found(ctx context.Context, news []event.Event) error {
+	if len(news) == 0 {
+		return nil
+	}
+	if err := c.sink.Put(ctx, news); err != nil {
+		return err
+	}
+	c.publish(news)
+	return nil
+}
+
+// scan runs a snapshot and gathers the source's batches until they reach the
 // snapshot's end.
-func (c *Collector) scan(ctx context.Context, src source.Source) (held [][]event.Event, rows []event.Event, open bool, err error) {
+func (c *Collector) scan(ctx context.Context, src source.Source, snapshot func(context.Context) ([]event.Event, error)) (held [][]event.Event, rows []event.Event, open bool, err error) {
 	type result struct {
 		rows []event.Event
 		err  error
@@ -205,7 +263,7 @@ func (c *Collector) scan(ctx context.Context, src source.Source) (held [][]event
 	defer cancel()
 	done := make(chan result, 1)
 	go func() {
-		rows, err := c.o.Snapshot(ctx)
+		rows, err := snapshot(ctx)
 		done <- result{rows, err}
 	}()
 

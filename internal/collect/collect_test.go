@@ -38,7 +38,7 @@ func TestStats(t *testing.T) {
 		if err := <-ran; err != nil {
 			t.Fatal(err)
 		}
-		want := Stats{Duplicate: 2, Syncs: 2, Live: 0}
+		want := Stats{Duplicate: 2, Syncs: 2, Resyncs: 1, Live: 0}
 		want.Events[event.KindFork], want.Events[event.KindExec], want.Events[event.KindExit], want.Events[event.KindGap] = 2, 1, 2, 2
 		want.Lost[event.KindExec], want.Lost[0] = 5, 2
 		if diff := cmp.Diff(want, c.Stats()); diff != "" {
@@ -91,6 +91,73 @@ func TestHeldEventsBound(t *testing.T) {
 		<-ran
 		if len(sink.got()) != 3 {
 			t.Errorf("%d events, want 3", len(sink.got()))
+		}
+	})
+}
+
+// A source that looks at everything each time has healed its gaps itself.
+func TestHealedGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &record{}
+		c, src, ran := start(t, Options{Snapshot: nobody}, sink)
+		time.Sleep(time.Second)
+		blind := gap(0, 7)
+		blind.Known, blind.Gap.Healed = event.KnownTime, true
+		src.events <- []event.Event{blind, exec(key(2, 2), "/bin/a")}
+		time.Sleep(time.Second)
+		src.Close()
+		if err := <-ran; err != nil {
+			t.Fatal(err)
+		}
+		s := c.Stats()
+		if s.Syncs != 1 || s.Resyncs != 0 || s.Events[event.KindGap] != 1 || s.Lost[0] != 0 || len(sink.got()) != 2 {
+			t.Errorf("%+v, %d events", s, len(sink.got()))
+		}
+	})
+}
+
+// A child whose pid was not listed yet, and whose parent did an exec before its
+// own row could tell what it had been, is looked up by itself.
+func TestLookup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		parent, child, grandchild := key(2, 2), key(3, 3), key(4, 4)
+		sink := &record{}
+		var src *channel
+		var asked [][]uint32
+		o := Options{
+			Snapshot: func(context.Context) ([]event.Event, error) {
+				src.events <- []event.Event{fork(child, parent), exec(parent, "/bin/new")}
+				return []event.Event{row(parent, initKey, "/bin/new")}, nil
+			},
+			Lookup: func(_ context.Context, pids []uint32) ([]event.Event, error) {
+				asked = append(asked, pids)
+				if len(asked) == 1 { // it does an exec while it is read, after it has forked
+					src.events <- []event.Event{fork(grandchild, child), exec(child, "/bin/newer")}
+				}
+				if pids[0] == 3 {
+					return []event.Event{row(child, parent, "/bin/newer")}, nil
+				}
+				return []event.Event{row(grandchild, child, "/bin/old")}, nil
+			},
+		}
+		c := New(o)
+		src = &channel{events: make(chan []event.Event)}
+		ran := make(chan error, 1)
+		go func() { ran <- c.Run(t.Context(), src, sink) }()
+		time.Sleep(time.Second)
+		src.Close()
+		if err := <-ran; err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([][]uint32{{3}, {4}}, asked); diff != "" {
+			t.Errorf("looked up (-want +got):\n%s", diff)
+		}
+		r := &reader{alive: map[event.ProcessKey]bool{}, image: map[event.ProcessKey]string{}}
+		r.follow(sink.got())
+		for k, want := range map[event.ProcessKey]string{parent: "/bin/new", child: "/bin/newer", grandchild: "/bin/old"} {
+			if got := r.image[k]; got != want+"|"+want+"\x00" {
+				t.Errorf("%s runs %q, want %q", k, got, want)
+			}
 		}
 	})
 }

@@ -224,6 +224,42 @@ func (t *table) catchUp(late []event.Event) (news []event.Event) {
 	return news
 }
 
+// unknown lists the pids of living processes that were forked in held, and of
+// which it is not known what they run.
+func (t *table) unknown(held [][]event.Event) (pids []uint32) {
+	for _, batch := range held {
+		for i := range batch {
+			if batch[i].Kind != event.KindFork {
+				continue
+			}
+			if p := t.procs[batch[i].Process]; p != nil && !p.ended && p.image == 0 {
+				pids = append(pids, batch[i].Process.PID)
+			}
+		}
+	}
+	return pids
+}
+
+// settle tells what processes run that were looked up while the batches in held
+// came in, none of which has been applied yet. As with merge, a row is not used
+// when held tells of an exec, nor when it is of a process that is not known.
+func (t *table) settle(rows []event.Event, held [][]event.Event) (news []event.Event) {
+	execed := map[event.ProcessKey]bool{}
+	for _, batch := range held {
+		for i := range batch {
+			if batch[i].Kind == event.KindExec {
+				execed[batch[i].Process] = true
+			}
+		}
+	}
+	for i := range rows {
+		if t.procs[rows[i].Process] != nil && !execed[rows[i].Process] {
+			news = t.apply(news, &rows[i])
+		}
+	}
+	return news
+}
+
 // bare is the row of a process of which no more is known here than that it is
 // alive.
 func bare(r *event.Event) *event.Event {

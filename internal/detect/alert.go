@@ -203,7 +203,7 @@ func (m *maker) complete(lo, hi int64) (bool, error) {
 		return whole, nil
 	}
 	whole := true
-	err := m.each("SELECT 1 FROM main.gaps WHERE ts <= ?2 AND until >= ?1 LIMIT 1", func(*sqlite.Stmt) { whole = false }, lo, hi)
+	err := m.each("SELECT 1 FROM main.gaps WHERE +ts <= ?2 AND until >= ?1 LIMIT 1", func(*sqlite.Stmt) { whole = false }, lo, hi)
 	m.gaps[at] = whole
 	return whole, err
 }

@@ -208,4 +208,9 @@ type Gap struct {
 	Of    Kind   // what was lost; 0 = any kind
 	Lost  uint64 // how many (Known has Lost)
 	Cause string
+
+	// Healed: the source has told by itself what is different now, as one does
+	// that looks at everything each time, so that nobody has to look again. It is
+	// not encoded.
+	Healed bool
 }

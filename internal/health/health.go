@@ -32,8 +32,11 @@ type Collector struct {
 	Refused []Refusal         `json:"refused,omitempty"` // the better ones, and why they do not
 	Live    int               `json:"live"`              // processes in the table
 	Events  map[string]uint64 `json:"events"`            // handed on since the start, by kind
-	Lost    map[string]uint64 `json:"lost,omitempty"`    // by kind; "any" where the kind is not known
+	Lost    map[string]uint64 `json:"lost,omitempty"`    // by the source, by kind; "any" where the kind is not known
+	Dropped map[string]uint64 `json:"dropped,omitempty"` // without room in the queue while sentineld was away, by kind
+	Gaps    uint64            `json:"gaps"`              // told since the start
 	Syncs   uint64            `json:"syncs"`             // snapshots taken
+	Resyncs uint64            `json:"resyncs"`           // of these, after a loss
 	Queue   int               `json:"queue_bytes"`       // not yet stored by sentineld
 	Backlog int               `json:"backlog_bytes"`     // of events in the kernel's buffer, not yet read
 	Buffer  int               `json:"buffer_bytes"`      // the size of that; 0 = the source has none
@@ -57,6 +60,7 @@ type Agent struct {
 	Pipeline  *Pipeline  `json:"pipeline,omitempty"`
 	Store     Store      `json:"store"`
 	Rules     []Rule     `json:"rules,omitempty"`
+	Loss      Loss       `json:"loss"`
 	Restarts  uint64     `json:"collector_restarts"`
 }
 
@@ -68,6 +72,16 @@ type Pipeline struct {
 	LagNS  int64  `json:"lag_ns"` // age of the newest event when it was stored, latest batch
 }
 
+// Loss is what the agent stored gaps for since its start, whoever lost it: the
+// kernel's buffer, procmond's queue, an outage.
+type Loss struct {
+	Gaps      uint64            `json:"gaps"`
+	Events    map[string]uint64 `json:"events,omitempty"` // by kind, as far as they were counted
+	Uncounted uint64            `json:"uncounted"`        // gaps of which nobody knows how much was lost
+	Last      int64             `json:"last,omitempty"`   // end of the latest, also one before the start; Unix ns
+	Cause     string            `json:"cause,omitempty"`  // of it
+}
+
 // Store is the event store.
 type Store struct {
 	Bytes     int64  `json:"bytes"` // database and its log
@@ -75,10 +89,20 @@ type Store struct {
 	Processes int64  `json:"processes"`
 	Alive     int64  `json:"alive"`
 	Gaps      int64  `json:"gaps"`
+	LastGap   *Gap   `json:"last_gap,omitempty"`
 	Alerts    int64  `json:"alerts"`
 	First     int64  `json:"first,omitempty"` // time of the oldest and newest event, Unix ns
 	Last      int64  `json:"last,omitempty"`
 	Error     string `json:"error,omitempty"`
+}
+
+// Gap is a range of time in which something was not seen.
+type Gap struct {
+	Time  int64  `json:"ts"` // Unix ns
+	Until int64  `json:"until"`
+	Kind  string `json:"kind"`
+	Lost  *int64 `json:"lost"` // nil = nobody knows
+	Cause string `json:"cause"`
 }
 
 // Rule is the state of one detection rule.

@@ -16,11 +16,20 @@ const detectCursor = "detect"
 // that no event is ever evaluated twice or not at all. An alert whose rule and
 // key are those of one that is not closed, and whose last match is within fold
 // of that one's, only counts there; one whose id is stored is ignored. The
-// others are returned as they were stored.
+// others are returned as they were stored. An alert with a gap between its first
+// and its last match is not complete, whatever it says of itself.
 func (db *DB) RecordAlerts(ctx context.Context, cursor int64, alerts []event.Alert, fold time.Duration) (raised []event.Alert, err error) {
 	err = db.locked(ctx, func() error {
 		for i := range alerts {
-			folded, err := db.foldAlert(&alerts[i], fold)
+			a := alerts[i]
+			if a.Complete { // a gap may have been stored since it was found
+				lost, err := db.lostIn(a.FirstSeen, a.LastSeen)
+				if err != nil {
+					return err
+				}
+				a.Complete = !lost
+			}
+			folded, err := db.foldAlert(&a, fold)
 			if err != nil {
 				return err
 			}
@@ -28,7 +37,6 @@ func (db *DB) RecordAlerts(ctx context.Context, cursor int64, alerts []event.Ale
 				db.stats.AlertsFolded++
 				continue
 			}
-			a := alerts[i]
 			if a.State == "" {
 				a.State = "open"
 			}
@@ -74,12 +82,18 @@ func (db *DB) foldAlert(a *event.Alert, fold time.Duration) (bool, error) {
 	if err := s.Reset(); err != nil || !found || a.LastSeen-last > int64(fold) {
 		return false, err
 	}
+	// It now reaches from its first match to this one: what was lost on the way
+	// could have counted too.
+	lost, err := db.lostIn(min(last, a.FirstSeen), a.LastSeen)
+	if err != nil {
+		return false, err
+	}
 	r := db.st.alertRepeat
 	r.BindInt64(1, n)
 	r.BindInt64(2, int64(max(a.Count, 1)))
 	r.BindInt64(3, a.LastSeen)
 	r.BindInt64(4, a.FirstSeen)
-	r.BindInt64(5, bit(a.Complete))
+	r.BindInt64(5, bit(a.Complete && !lost))
 	return true, step(r)
 }
 

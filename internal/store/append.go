@@ -263,24 +263,6 @@ func (db *DB) end(p *process, e *event.Event, a *Appended) error {
 	return err
 }
 
-func (db *DB) applyGap(e *event.Event, a *Appended) error {
-	s := db.st.gap
-	s.BindInt64(2, db.nextSeq())
-	s.BindInt64(3, e.Gap.Until)
-	s.BindInt64(4, int64(e.Gap.Of))
-	bindKnown(s, 5, int64(e.Gap.Lost), e.Known.Has(event.KnownLost))
-	s.BindNull(6)
-	if e.Gap.Cause != "" {
-		if err := db.bindString(s, 6, e.Gap.Cause, true); err != nil {
-			return err
-		}
-	}
-	s.BindInt64(7, int64(e.Source))
-	ts, err := db.keys[event.KindGap].insert(s, e.Time)
-	db.count(a, event.KindGap, ts)
-	return err
-}
-
 func (db *DB) nextSeq() int64 {
 	db.seq++
 	return db.seq

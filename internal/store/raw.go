@@ -74,3 +74,18 @@ func (r raw) setAuthorizer(f *authorizeFunc) error {
 	}
 	return nil
 }
+
+// setDefensive keeps SQL from writing what only SQLite may. The driver's
+// SetDefensive (v1.4.2) passes one argument of the two that sqlite3_db_config
+// takes: whatever lies behind it in memory is taken for a pointer, and written to.
+func (r raw) setDefensive() error {
+	args := libc.NewVaList(int32(1), uintptr(0))
+	if args == 0 {
+		return fmt.Errorf("set defensive: %w", sqlite.ResultNoMem.ToError())
+	}
+	defer libc.Xfree(r.tls, args)
+	if rc := lib.Xsqlite3_db_config(r.tls, r.db, lib.SQLITE_DBCONFIG_DEFENSIVE, args); rc != lib.SQLITE_OK {
+		return fmt.Errorf("set defensive: %w", sqlite.ResultCode(rc).ToError())
+	}
+	return nil
+}

@@ -32,6 +32,9 @@ func (db *DB) BeginRun(ctx context.Context, boot event.BootID, now int64) (previ
 				previous.LastEvent = max(previous.LastEvent, db.keys[kind].max)
 			}
 		}
+		for _, g := range db.gaps { // up to its end somebody was there to tell it
+			previous.LastEvent = max(previous.LastEvent, g.until)
+		}
 		return query(db.conn, "INSERT INTO runs(started, boot) VALUES (?, ?) RETURNING id",
 			func(s *sqlite.Stmt) { db.run = s.ColumnInt64(0) }, now, boot[:])
 	})

@@ -8,11 +8,12 @@ import (
 
 // Stats is what a DB did since Open, and how large things are.
 type Stats struct {
-	Rows       [event.NumKinds]int64 // stored, by kind
-	Duplicates int64                 // second forks and exits, not stored
-	Unchanged  int64                 // snapshot rows of what was known, not stored
-	Invalid    int64                 // events without what their kind needs, not stored
-	Forgotten  int64                 // processes dropped from memory, see Options.MaxProcesses
+	Rows         [event.NumKinds]int64 // stored, by kind
+	Duplicates   int64                 // second forks and exits, not stored
+	Unchanged    int64                 // snapshot rows of what was known, not stored
+	Invalid      int64                 // events without what their kind needs, not stored
+	GapsExtended int64                 // gaps that are part of the row before
+	Forgotten    int64                 // processes dropped from memory, see Options.MaxProcesses
 
 	AlertsRaised, AlertsFolded int64
 

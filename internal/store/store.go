@@ -99,6 +99,7 @@ type DB struct {
 	keys    [event.NumKinds]timeKey
 	dict    dictionary
 	procs   processTable
+	gaps    map[gapKey]gap   // newest of each that may go on
 	cursors map[string]int64 // set, and not yet written
 	run     int64            // runs.id, 0 = none
 	stats   Stats
@@ -212,6 +213,9 @@ func (db *DB) load() error {
 		}
 	}
 	db.lastSeq.Store(db.seq)
+	if err := db.loadGaps(); err != nil {
+		return err
+	}
 	return db.loadProcesses()
 }
 

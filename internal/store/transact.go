@@ -138,6 +138,8 @@ type statements struct {
 	cursor, position        *sqlite.Stmt
 	alertFold, alertRepeat  *sqlite.Stmt
 	alertKnown, alertInsert *sqlite.Stmt
+	gapExtend, gapIn        *sqlite.Stmt
+	alertHurt               *sqlite.Stmt
 }
 
 func (st *statements) prepare(conn *sqlite.Conn) error {
@@ -153,6 +155,11 @@ func (st *statements) prepare(conn *sqlite.Conn) error {
 		{&st.fork, insertInto("fork_rows", 4)},
 		{&st.exit, insertInto("exit_rows", 10)},
 		{&st.gap, insertInto("gap_rows", 7)},
+		{&st.gapExtend, "UPDATE gap_rows SET until = ?2 WHERE ts = ?1"},
+		// The newest ranges are asked for most: by the end of gaps, not by their start.
+		{&st.gapIn, "SELECT 1 FROM gap_rows WHERE until >= ?1 AND +ts <= ?2 LIMIT 1"},
+		{&st.alertHurt, `UPDATE alert_rows SET complete = 0
+			WHERE complete = 1 AND state <> 'closed' AND last_seen >= ?1 AND first_seen <= ?2`},
 		{&st.stringFind, "SELECT id FROM strings WHERE s = ?"},
 		{&st.stringAdd, insertInto("strings", 2)},
 		{&st.procAdd, insertInto("procs", procColumns)},

@@ -89,7 +89,7 @@ func TestResumed(t *testing.T) {
 					test.hello.Session = s.session
 				}
 				c, served := connect(t, s, test.hello)
-				if c.Welcome.Resumed != test.want || (needed == 0) != test.want {
+				if c.Welcome.Resumed != test.want || c.Welcome.Told != test.want || (needed == 0) != test.want {
 					t.Errorf("resumed %v, syncs asked for %d; want %v", c.Welcome.Resumed, needed, test.want)
 				}
 				if m := next(t, c); m.Seq != test.first || m.Events[0].StartNS != test.first {

@@ -33,6 +33,14 @@ type queue struct {
 	dropped     [event.NumKinds]uint64
 	uncounted   [event.NumKinds]bool
 	droppedFrom int64 // Unix ns, 0 = nothing was dropped
+
+	total Dropped
+}
+
+// Dropped is what did not fit into a queue since its beginning.
+type Dropped struct {
+	Events [event.NumKinds]uint64 // by kind
+	Gaps   uint64                 // that told of them
 }
 
 type held struct {
@@ -132,6 +140,7 @@ func (q *queue) drop(t Type, batch []event.Event) {
 		switch {
 		case e.Kind != event.KindGap:
 			q.dropped[e.Kind]++
+			q.total.Events[e.Kind]++
 		case e.Known.Has(event.KnownLost):
 			q.dropped[e.Gap.Of] += e.Gap.Lost
 		default:
@@ -163,7 +172,14 @@ func (q *queue) tellDropped() {
 		}
 	}
 	q.dropped, q.uncounted, q.droppedFrom = [event.NumKinds]uint64{}, [event.NumKinds]bool{}, 0
+	q.total.Gaps += uint64(len(gaps))
 	q.push(TypeBatch, appendEvents(nil, q.codec, gaps))
+}
+
+func (q *queue) totals() Dropped {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.total
 }
 
 // ack frees all frames up to seq.
@@ -214,12 +230,13 @@ func (q *queue) next(ctx context.Context, seq uint64) (held, error) {
 }
 
 // attach tells that a client is there which has stored everything up to seq of
-// this queue (0 = nothing), and whether all that follows is still held.
-func (q *queue) attach(seq uint64) (resumed bool, err error) {
+// this queue (0 = nothing). told: what follows is held, but for what did not fit
+// and is told as gaps; resumed: all of it is.
+func (q *queue) attach(seq uint64) (resumed, told bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if seq > q.last {
-		return false, fmt.Errorf("%w: hello behind frame %d of %d", ErrFrame, seq, q.last)
+		return false, false, fmt.Errorf("%w: hello behind frame %d of %d", ErrFrame, seq, q.last)
 	}
 	q.free(seq)
 	q.client = true
@@ -228,7 +245,8 @@ func (q *queue) attach(seq uint64) (resumed bool, err error) {
 		first = q.frames[0].seq
 	}
 	q.notify()
-	return seq+1 == first && !q.unsure, nil
+	told = seq+1 == first
+	return told && !q.unsure, told, nil
 }
 
 func (q *queue) detach() {

@@ -42,8 +42,8 @@ func TestFullWithoutClient(t *testing.T) {
 
 		time.Sleep(time.Second)
 		c, served := connect(t, s, Hello{})
-		if c.Welcome.Resumed || needed != 1 {
-			t.Errorf("resumed %v, syncs asked for %d; want false and 1", c.Welcome.Resumed, needed)
+		if c.Welcome.Resumed || !c.Welcome.Told || needed != 1 {
+			t.Errorf("resumed %v, told %v, syncs asked for %d; want false, true and 1", c.Welcome.Resumed, c.Welcome.Told, needed)
 		}
 		if m := next(t, c); m.Events[0].StartNS != 1 {
 			t.Fatalf("first is event %d, want 1", m.Events[0].StartNS)
@@ -67,6 +67,12 @@ func TestFullWithoutClient(t *testing.T) {
 		}
 		if m := next(t, c); len(m.Events) != 1 || m.Events[0].StartNS != 7 {
 			t.Errorf("behind the gaps: %+v", m)
+		}
+		// What gaps told of was lost elsewhere.
+		total := Dropped{Gaps: 6}
+		total.Events[event.KindExec], total.Events[event.KindFork], total.Events[event.KindExit], total.Events[event.KindExecFailed] = 2, 1, 1, 1
+		if diff := cmp.Diff(total, s.Dropped()); diff != "" {
+			t.Errorf("totals (-want +got):\n%s", diff)
 		}
 		put(forks(8, 1)...)
 		if m := next(t, c); m.Events[0].Kind == event.KindGap {

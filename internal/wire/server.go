@@ -65,6 +65,9 @@ func (s *Server) Sync(ctx context.Context, live, _ []event.Event) error {
 // Queued is how many frames and bytes are not acknowledged.
 func (s *Server) Queued() (frames, bytes int) { return s.queue.size() }
 
+// Dropped is what was not put since there was no room and no client.
+func (s *Server) Dropped() Dropped { return s.queue.totals() }
+
 // Drain waits until the client has acknowledged everything, ctx ends, or no
 // client is there to do it.
 func (s *Server) Drain(ctx context.Context) error {
@@ -108,9 +111,9 @@ func (s *Server) Serve(ctx context.Context, conn io.ReadWriteCloser) error {
 	if hello.Session == s.session {
 		at = hello.Seq
 	}
-	var resumed bool
+	var resumed, told bool
 	if err == nil {
-		resumed, err = s.queue.attach(at)
+		resumed, told, err = s.queue.attach(at)
 	}
 	if err != nil {
 		_, _ = conn.Write(appendFrame(nil, Frame{Type: TypeRefuse, Payload: []byte(err.Error())}))
@@ -129,7 +132,7 @@ func (s *Server) Serve(ctx context.Context, conn io.ReadWriteCloser) error {
 		_, err := conn.Write(b)
 		return err
 	}
-	welcome, err := json.Marshal(Welcome{Session: s.session, Boot: s.o.Boot.String(), Resumed: resumed, Status: s.o.Status()})
+	welcome, err := json.Marshal(Welcome{Session: s.session, Boot: s.o.Boot.String(), Resumed: resumed, Told: told, Status: s.o.Status()})
 	if err != nil {
 		return err
 	}

@@ -128,6 +128,7 @@ type Welcome struct {
 	Session string          `json:"session"` // of this run of the server
 	Boot    string          `json:"boot"`    // event.BootID of all events
 	Resumed bool            `json:"resumed"` // nothing is missing behind Hello's point
+	Told    bool            `json:"told"`    // what is missing behind it, the stream tells as gaps
 	Status  json.RawMessage `json:"status"`
 }
 

@@ -72,7 +72,11 @@ func open(o Options, kind ebpf.ProgramType) (_ *ring, err error) {
 		return nil, err
 	}
 	suffix := map[ebpf.ProgramType]string{ebpf.Tracing: "_btf", ebpf.RawTracepoint: "_raw"}[kind]
-	core := []string{"exec" + suffix, "fork" + suffix, "exit" + suffix}
+	// What sees the end of a process comes first, and what sees its beginning last:
+	// one that is told to begin must not end unseen before the next program is
+	// attached, since nothing would ever tell that it is gone. They are detached in
+	// the reverse order.
+	core := []string{"exit" + suffix, "exec" + suffix, "fork" + suffix}
 	c, err := l.load(core, nil)
 	if err != nil {
 		return nil, err

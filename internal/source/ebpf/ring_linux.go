@@ -5,6 +5,7 @@ package ebpf
 import (
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,7 +88,7 @@ func (s *ring) Close() error {
 // detach ends the recording, once.
 func (s *ring) detach() (err error) {
 	s.detaching.Do(func() {
-		for _, l := range s.links {
+		for _, l := range slices.Backward(s.links) { // see open
 			err = errors.Join(err, l.Close())
 		}
 	})

@@ -4,7 +4,8 @@
 //
 // What lives shorter than the interval between two looks is never seen, of
 // several execs between two looks only the last is, and forks are not claimed
-// at all. Events say so: the time of none is known, and every exit is presumed.
+// at all. Events say so: the time of none is known, every exit is presumed, and
+// gaps, one behind the other, cover all the time since Open.
 package poll
 
 import (
@@ -22,6 +23,10 @@ import (
 
 // maxFailures is how many looks in a row may fail before the source is lost.
 const maxFailures = 10
+
+// gapEvery is how often the blind spot is told while nothing else is, so that a
+// machine at rest is not written about at each look.
+const gapEvery = time.Minute
 
 // table is the process table of a platform. What an error of look or read
 // means: one that wraps os.ErrNotExist, that the process has ended (a zombie
@@ -72,6 +77,7 @@ type poller struct {
 	procs    map[int32]*proc // the loop's; bounded by the live processes
 	round    uint64          // the loop's
 	failures int             // the loop's
+	told     int64           // the loop's: end of the last gap, Unix ns
 }
 
 // Open looks once, so that whatever begins or ends from then on is a
@@ -89,6 +95,24 @@ func Open(ctx context.Context, o source.Options) (source.Source, error) {
 	return open(ctx, o, newTable(o))
 }
 
+// Find looks at some processes alone: those of pids that live, as KindExec
+// events of SourceSnapshot. One that cannot be read is left out.
+func Find(ctx context.Context, o source.Options, pids []uint32) ([]event.Event, error) {
+	o.FillDefaults()
+	t := newTable(o)
+	var rows []event.Event
+	for _, pid := range pids {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if e, err := t.read(ctx, int32(pid), &proc{}); err == nil {
+			e.Source = event.SourceSnapshot
+			rows = append(rows, e)
+		}
+	}
+	return rows, nil
+}
+
 // Snapshot looks once: what is there now, as KindExec events of SourceSnapshot.
 func Snapshot(ctx context.Context, o source.Options) ([]event.Event, error) {
 	o.FillDefaults()
@@ -101,6 +125,7 @@ func Snapshot(ctx context.Context, o source.Options) ([]event.Event, error) {
 
 func open(ctx context.Context, o source.Options, t table) (*poller, error) {
 	p := newPoller(o, t)
+	p.told = time.Now().UnixNano()
 	baseline, err := p.scan(ctx, event.SourceSnapshot)
 	if err != nil {
 		return nil, fmt.Errorf("open poll: %w", err)
@@ -135,16 +160,12 @@ func (p *poller) run(ctx context.Context, batch []event.Event) {
 	tick := time.NewTicker(p.o.PollInterval)
 	defer tick.Stop()
 	for {
-		if len(batch) > 0 {
-			select {
-			case p.events <- batch: // not given up for Close, whose caller reads on
-			case <-ctx.Done():
-				p.err = context.Cause(ctx)
-				return
-			}
+		if !p.send(ctx, batch) {
+			return
 		}
 		select {
 		case <-p.done:
+			p.send(ctx, []event.Event{p.gap()})
 			return
 		case <-ctx.Done():
 			p.err = context.Cause(ctx)
@@ -155,16 +176,48 @@ func (p *poller) run(ctx context.Context, batch []event.Event) {
 		batch, err = p.scan(ctx, event.SourcePoll)
 		if err == nil {
 			p.failures = 0
+			if len(batch) > 0 || time.Now().UnixNano()-p.told >= int64(gapEvery) {
+				batch = append([]event.Event{p.gap()}, batch...)
+			}
 			continue
 		}
 		p.failures++
 		if p.failures == maxFailures {
-			p.err = fmt.Errorf("poll processes: %d looks in a row were in vain: %w", maxFailures, err)
+			if p.send(ctx, []event.Event{p.gap()}) {
+				p.err = fmt.Errorf("poll processes: %d looks in a row were in vain: %w", maxFailures, err)
+			}
 			return
 		}
 		if ctx.Err() == nil {
 			p.o.Log.Warn("cannot read the process table, trying again", "error", err, "in_a_row", p.failures)
 		}
+	}
+}
+
+// send delivers a batch, unless ctx ends. It is not given up for Close, whose
+// caller reads on.
+func (p *poller) send(ctx context.Context, batch []event.Event) bool {
+	if len(batch) == 0 {
+		return true
+	}
+	select {
+	case p.events <- batch:
+		return true
+	case <-ctx.Done():
+		p.err = context.Cause(ctx)
+		return false
+	}
+}
+
+// gap is the time from the last gap until now.
+func (p *poller) gap() event.Event {
+	from := p.told
+	p.told = max(from, time.Now().UnixNano()) // the clock may have been set back
+	return event.Event{
+		Kind: event.KindGap, Source: event.SourcePoll, Known: event.KnownTime, Time: from,
+		Gap: &event.Gap{
+			Until: p.told, Healed: true, Cause: fmt.Sprintf("polling: what lives shorter than %v is not seen", p.o.PollInterval),
+		},
 	}
 }
 

@@ -93,6 +93,10 @@ func (s *script) each(f func()) {
 func show(events []event.Event) string {
 	var b strings.Builder
 	for _, e := range events {
+		if e.Kind == event.KindGap {
+			fmt.Fprintf(&b, "gap of %v; ", time.Duration(e.Gap.Until-e.Time))
+			continue
+		}
 		fmt.Fprintf(&b, "%s %s %d-%d", e.Source, e.Kind, e.Process.PID, e.Process.Start)
 		if e.Exec != nil {
 			b.WriteString(" " + e.Exec.Exe)
@@ -239,7 +243,7 @@ func TestLifetime(t *testing.T) {
 		}
 		begin := time.Now()
 		s.add(2, fakeProc{2, "/a", 1})
-		if got := show(<-p.Events()); got != "poll exec 2-2 /a" || time.Since(begin) != time.Second {
+		if got := show(<-p.Events()); got != "gap of 1s; poll exec 2-2 /a" || time.Since(begin) != time.Second {
 			t.Errorf("after %v: %s", time.Since(begin), got)
 		}
 		// Nobody reads: one batch waits in the channel, one at it, and both come after Close.
@@ -256,8 +260,55 @@ func TestLifetime(t *testing.T) {
 			}
 			rest = append(rest, b...)
 		}
-		if got := show(rest); got != "poll exec 3-3 /b; poll exec 4-4 /c" || p.Err() != nil {
+		if got := show(rest); got != "gap of 1s; poll exec 3-3 /b; gap of 1s; poll exec 4-4 /c; gap of 9.5s" || p.Err() != nil {
 			t.Errorf("after Close: %s, %v", got, p.Err())
+		}
+	})
+}
+
+// Whatever happens, one gap begins where the last ended, from before Open until
+// Close, and comes before what was found at its end; at rest there is one a minute.
+func TestBlindSpot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{list: []int32{1}, procs: map[int32]fakeProc{1: {1, "/init", 0}}, errs: map[int32]error{}}
+		end := time.Now().UnixNano()
+		p := opened(t, t.Context(), s)
+		changes := map[time.Duration]func(){
+			90 * time.Second:  func() { s.add(2, fakeProc{2, "/a", 1}) },
+			91 * time.Second:  func() { s.add(3, fakeProc{3, "/b", 1}) },
+			200 * time.Second: func() { s.each(func() { s.err = errors.New("cannot look") }) },
+			205 * time.Second: func() { s.each(func() { s.err = nil }) },
+		}
+		go func() {
+			time.Sleep(time.Second / 2) // never at the time of a look
+			for at := time.Duration(0); at < 5*time.Minute; at += time.Second {
+				if f := changes[at]; f != nil {
+					f()
+				}
+				time.Sleep(time.Second)
+			}
+			p.Close()
+		}()
+		var gaps []string
+		<-p.Events() // the baseline
+		for b := range p.Events() {
+			g := b[0]
+			if g.Kind != event.KindGap || g.Source != event.SourcePoll || g.Known != event.KnownTime || g.Time != end || g.Gap.Of != 0 ||
+				!g.Gap.Healed || g.Gap.Until != time.Now().UnixNano() {
+				t.Errorf("%s, %+v is no gap from %d until now", show(b), g.Gap, end)
+			}
+			if want := "polling: what lives shorter than 1s is not seen"; g.Gap.Cause != want {
+				t.Errorf("cause %q, want %q", g.Gap.Cause, want)
+			}
+			end = g.Gap.Until
+			gaps = append(gaps, show(b))
+		}
+		want := "gap of 1m0s gap of 31s; poll exec 2-2 /a gap of 1s; poll exec 3-3 /b gap of 1m0s gap of 1m0s gap of 1m0s gap of 28.5s"
+		for i := range gaps {
+			gaps[i] = strings.TrimSuffix(gaps[i], "; ")
+		}
+		if got := strings.Join(gaps, " "); got != want {
+			t.Errorf("gaps:\n got %s\nwant %s", got, want)
 		}
 	})
 }
@@ -276,6 +327,9 @@ func TestLost(t *testing.T) {
 				s.err = nil
 			}
 		})
+		if got, want := show(<-p.Events()), "gap of 20s"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
 		if b, ok := <-p.Events(); ok {
 			t.Errorf("got %s", show(b))
 		}
