@@ -24,7 +24,7 @@ import (
 const noRaceSleep = "atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"procmond": main})
+	testscript.Main(m, map[string]func(){"procmond": main, "without-bpf": withoutBPF})
 }
 
 var update = flag.Bool("update", false, "rewrite what the scripts compare with")

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// withoutBPF is for Linux alone.
+func withoutBPF() {}
