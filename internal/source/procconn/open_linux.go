@@ -69,6 +69,7 @@ func open(ctx context.Context, o source.Options, fs procfs.FS) (_ *conn, err err
 	if s.socket.err != nil {
 		return nil, s.socket.err
 	}
+	s.tracker.clocks.read()
 	s.tracker.apply(s.socket.messages, false)
 	s.tracker.forgetGone()
 	s.tracker.out, s.tracker.execs, s.tracker.unnamed = nil, map[uint32]look{}, [event.NumKinds]uint64{}

@@ -142,6 +142,7 @@ func (s *conn) take(details bool) bool {
 		s.tracker.voidSince(s.settled)
 	}
 	messages := s.socket.messages
+	s.tracker.clocks.read()
 	s.tracker.apply(messages, details && !s.overflow)
 	s.socket.messages = messages[:0]
 	if s.socket.err != nil {

@@ -117,7 +117,6 @@ func (t *tracker) forgetGone() {
 // apply takes messages in their order. details says whether to read those of
 // new programs.
 func (t *tracker) apply(messages []message, details bool) {
-	t.clocks.read()
 	for i := range messages {
 		switch m := &messages[i]; m.what {
 		case evFork:
