@@ -25,9 +25,9 @@
 // they come, up to eagerReads times; only then does the reader sleep. All events
 // are held until FlushDelay is over.
 //
-// BUG(procconn): the kernel does not tell when it has no memory for a message,
-// and does not number messages so that one could see it. What shows up without
-// having been forked is told as a gap; what never shows up is not.
+// BUG(procconn): the kernel does not tell when it has no memory for a message. It
+// numbers them, but counts those that are filtered out as well. What shows up
+// without having been forked is told as a gap; what never shows up is not.
 package procconn
 
 import "errors"
