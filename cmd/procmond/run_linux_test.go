@@ -205,6 +205,7 @@ func as(caps ...uintptr) func(*exec.Cmd) {
 func TestWithoutPrivileges(t *testing.T) {
 	testenv.NeedBPF(t)
 	const missing = "load BPF programs: permission denied (needs CAP_BPF and CAP_PERFMON: run with sudo, or use --source=poll)"
+	const noAdmin = "open process connector: permission denied (needs CAP_NET_ADMIN in the initial user namespace: run with sudo, or use --source=poll)"
 
 	p := start(t, as(), "run", "--source=ebpf", "--output", "json")
 	if code := p.end(t, 20*time.Second); code != 1 || !strings.Contains(p.log.String(), missing) || !strings.Contains(p.log.String(), "--source=auto would try the others") {
@@ -231,14 +232,20 @@ func TestWithoutPrivileges(t *testing.T) {
 	if code := p.end(t, 20*time.Second); code != 3 {
 		t.Errorf("exit %d:\n%s", code, p.log)
 	}
-	for _, want := range []string{"✗ CAP_BPF", "✗ CAP_PERFMON", "✗ ebpf            " + missing, "✓ poll            would run"} {
+	for _, want := range []string{"✗ CAP_BPF", "✗ CAP_PERFMON", "✗ ebpf            " + missing, "✗ procconn        " + noAdmin, "✓ poll            would run"} {
 		if !strings.Contains(check.String(), want) {
 			t.Errorf("no %q in:\n%s", want, &check)
 		}
 	}
 	check.Reset()
 	p = start(t, func(c *exec.Cmd) { as()(c); c.Stdout = &check }, "self-check")
-	if code := p.end(t, 20*time.Second); code != 3 || check.String() != "poll would run\nebpf would not: "+missing+"\n" {
+	if code := p.end(t, 20*time.Second); code != 3 || check.String() != "poll would run\nebpf would not: "+missing+"\nprocconn would not: "+noAdmin+"\n" {
+		t.Errorf("exit %d:\n%s", code, &check)
+	}
+	// One capability makes the difference to polling.
+	check.Reset()
+	p = start(t, func(c *exec.Cmd) { as(unix.CAP_NET_ADMIN)(c); c.Stdout = &check }, "self-check")
+	if code := p.end(t, 20*time.Second); code != 3 || check.String() != "procconn would run\nebpf would not: "+missing+"\n" {
 		t.Errorf("exit %d:\n%s", code, &check)
 	}
 	p = start(t, func(c *exec.Cmd) { as()(c); c.Stdout = &check }, "self-check", "--source", "ebpf")

@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 var update = flag.Bool("update", false, "rewrite what the scripts compare with")
 
 // TestScript runs testdata/script/*.txtar: the program as its users see it. A
-// script whose first line is "# needs bpf" or "# needs linux" is left out where
-// that is missing.
+// script whose first line is "# needs bpf", "# needs netadmin" or "# needs linux"
+// is left out where that is missing.
 func TestScript(t *testing.T) {
 	files, err := filepath.Glob("testdata/script/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -52,8 +52,9 @@ func TestScript(t *testing.T) {
 	}
 	for need, files := range needs {
 		check, ok := map[string]func(testing.TB){
-			"nothing": func(testing.TB) {},
-			"bpf":     testenv.NeedBPF,
+			"nothing":  func(testing.TB) {},
+			"bpf":      testenv.NeedBPF,
+			"netadmin": testenv.NeedNetAdmin,
 			"linux": func(t testing.TB) {
 				if _, err := os.Stat("/proc/self/stat"); err != nil {
 					testenv.Skip(t, "needs Linux")

@@ -9,7 +9,7 @@ import (
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 )
 
-// systemFacts are what decides whether eBPF can be used.
+// systemFacts are what decides whether eBPF and the process connector can be used.
 func systemFacts() []fact {
 	var facts []fact
 	add := func(name, value string, ok *bool) { facts = append(facts, fact{name, value, ok}) }
@@ -35,6 +35,7 @@ func systemFacts() []fact {
 		need  string
 	}{
 		{cap.BPF, "to load programs"}, {cap.PERFMON, "to attach them"},
+		{cap.NET_ADMIN, "to listen to the process connector"},
 		{cap.SYS_PTRACE, "to see other users' executables in the snapshot"},
 	} {
 		have, err := set.GetFlag(cap.Effective, c.value)

@@ -11,11 +11,12 @@ import (
 	"github.com/sentineld/sentineld/internal/source"
 	"github.com/sentineld/sentineld/internal/source/ebpf"
 	"github.com/sentineld/sentineld/internal/source/poll"
+	"github.com/sentineld/sentineld/internal/source/procconn"
 )
 
 // sourceFlags choose and tune the source.
 type sourceFlags struct {
-	Source       string        `help:"Where to read events: auto takes the best that opens, ebpf or poll only that one." enum:"auto,ebpf,poll" default:"auto"`
+	Source       string        `help:"Where to read events: auto takes the best that opens, ebpf, procconn or poll only that one." enum:"auto,ebpf,procconn,poll" default:"auto"`
 	RingBytes    int           `help:"Size of the kernel's buffer in bytes, a power of two of at least 4096 (default ${default})." default:"8388608" placeholder:"BYTES"`
 	ArgsMax      int           `help:"Bytes of arguments kept of one exec, 1024 to 131072. What is cut is flagged (default ${default})." default:"65536" placeholder:"BYTES"`
 	ExecFailures bool          `help:"Failed execs too, where the source can see them. Costs every system call of the host some time, unless the kernel takes fexit programs."`
@@ -61,6 +62,7 @@ func (f sourceFlags) candidates() []source.Candidate {
 		{Name: event.SourceEBPF, Open: func(ctx context.Context, o source.Options) (source.Source, error) {
 			return ebpf.Open(ctx, ebpf.Options{Options: o})
 		}},
+		{Name: event.SourceProcconn, Open: procconn.Open},
 		{Name: event.SourcePoll, Open: poll.Open},
 	}
 	if f.Source == "auto" {

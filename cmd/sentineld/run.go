@@ -19,7 +19,7 @@ type runCmd struct {
 	Rules        []string `help:"Directory of rules, beside the built-in ones. May be given more than once." placeholder:"DIR" sep:"none"`
 	AlertOutput  string   `help:"Alerts on stdout: text, json or none." placeholder:"FORM"`
 	AlertFile    string   `help:"File that alerts are appended to, one JSON object a line." placeholder:"FILE"`
-	Source       string   `help:"Where procmond reads events: auto, ebpf or poll." placeholder:"SOURCE"`
+	Source       string   `help:"Where procmond reads events: auto, ebpf, procconn or poll." placeholder:"SOURCE"`
 	Socket       string   `help:"Socket of a procmond that runs (default ${socket}). If none serves there, one is started." placeholder:"PATH"`
 	Procmond     string   `help:"The procmond to start (default: beside sentineld, then in PATH)." placeholder:"FILE"`
 	ExecFailures bool     `help:"Record failed execs too."`

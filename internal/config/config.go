@@ -30,7 +30,7 @@ type Log struct {
 
 // Collector is procmond: where it is, or how it is started.
 type Collector struct {
-	Source       string        `yaml:"source" help:"where procmond reads events: auto (the best that opens), ebpf or poll"`
+	Source       string        `yaml:"source" help:"where procmond reads events: auto (the best that opens), ebpf, procconn or poll"`
 	Socket       string        `yaml:"socket" help:"of a procmond that runs; if none serves there, one is started"`
 	Procmond     string        `yaml:"procmond" help:"program to start; empty: beside sentineld, then in PATH"`
 	RingBytes    int           `yaml:"ring_bytes" help:"the kernel's buffer in bytes, a power of two from 4096 to 1 GiB"`
@@ -112,7 +112,7 @@ func (c *Config) check() []fault {
 	}
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "text", "json")
-	oneOf("collector.source", c.Collector.Source, "auto", "ebpf", "poll")
+	oneOf("collector.source", c.Collector.Source, "auto", "ebpf", "procconn", "poll")
 	number("collector.ring_bytes", c.Collector.RingBytes, 4096, 1<<30)
 	if n := c.Collector.RingBytes; n&(n-1) != 0 {
 		fail("collector.ring_bytes", "%d is not a power of two", n)

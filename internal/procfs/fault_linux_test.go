@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/sentineld/sentineld/internal/event"
@@ -87,6 +88,10 @@ func TestFaults(t *testing.T) {
 	cancel()
 	if _, err := f.Snapshot(ctx, event.BootID{}, 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled snapshot: %v", err)
+	}
+	reaped := strings.Replace(bash, "R 4538 4540 3392", "X 0 -1 -1", 1)
+	if _, err := tree(t, map[string]string{"7/stat": "7 (x) " + reaped}).Stat(7); !errors.Is(err, ErrGone) {
+		t.Errorf("stat of a process that is being reaped: %v", err)
 	}
 	none := FS{Root: filepath.Join(f.Root, "none")}
 	if _, err := none.PIDs(); !errors.Is(err, os.ErrNotExist) {

@@ -14,7 +14,7 @@ type Stat struct {
 	Comm    string // raw bytes: may hold anything but NUL
 	State   byte   // of the first thread: 'R', 'S', 'D', ... 'Z', 'X'
 	PPID    int    // 0 = none in this pid namespace
-	Session int
+	Session int    // a pid
 	TTY     uint32 // device number, 0 = none
 	Flags   uint32 // PF_* of linux/sched.h
 	Threads int
@@ -27,6 +27,11 @@ const (
 	flagExiting = 0x00000004 // PF_EXITING: the address space may be gone
 	flagKthread = 0x00200000 // PF_KTHREAD: there never was one
 )
+
+// sessionNone is the session of a process that was reaped while its stat was
+// read (kernel: do_task_stat without lock_task_sighand). Only its name, state and
+// start are real.
+const sessionNone = -1
 
 // Ended reports whether the process has ended and only waits to be reaped. A
 // first thread that is a zombie while others run has not ended.
@@ -102,6 +107,10 @@ func (s *Stat) set(n int, f []byte) bool {
 	case 4:
 		small = &s.PPID
 	case 6:
+		if string(f) == "-1" {
+			s.Session = sessionNone
+			return true
+		}
 		small = &s.Session
 	case 7: // an int in the kernel: large minors make it negative
 		v, err := strconv.ParseInt(string(f), 10, 64)

@@ -48,6 +48,10 @@ func TestParseStatSpecial(t *testing.T) {
 	if err != nil || s.TTY != 0x80008900 {
 		t.Errorf("tty with a large minor: %#x, %v", s.TTY, err)
 	}
+	reaped := strings.Join(append([]string{"X", "0", "-1", "-1", "0", "-1"}, strings.Fields(bash)[6:]...), " ")
+	if s, err = ParseStat([]byte("7 (x) " + reaped)); err != nil || s.Session != sessionNone || s.Start != 194585 {
+		t.Errorf("reaped: %+v, %v", s, err)
+	}
 	for state, threads := range map[string]bool{"Z 1": true, "X 1": true, "x 1": true, "Z 0": true, "Z 2": false, "S 1": false} {
 		f := strings.Fields(bash)
 		f[0], f[17] = state[:1], state[2:]

@@ -78,6 +78,9 @@ func (f FS) Stat(pid int) (Stat, error) {
 	if err != nil {
 		return Stat{}, fmt.Errorf("read stat of process %d: %w", pid, err)
 	}
+	if s.Session == sessionNone {
+		return Stat{}, gone(pid, "stat", unix.ESRCH)
+	}
 	return s, nil
 }
 

@@ -34,15 +34,28 @@ func NeedBPF(t testing.TB) {
 	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
 		Skip(t, "needs a Linux kernel with BTF")
 	}
-	// Root in a container need not have them.
-	const need = 1<<38 | 1<<39 // CAP_PERFMON, CAP_BPF: linux/capability.h
+	needCaps(t, 1<<38|1<<39, "CAP_PERFMON and CAP_BPF")
+}
+
+// NeedNetAdmin is for tests that listen to the process connector.
+func NeedNetAdmin(t testing.TB) {
+	t.Helper()
+	needCaps(t, 1<<12, "CAP_NET_ADMIN")
+}
+
+// needCaps wants capabilities, as bits of linux/capability.h. Root in a container
+// need not have them.
+func needCaps(t testing.TB, need uint64, names string) {
+	t.Helper()
 	b, err := os.ReadFile("/proc/self/status")
-	if err != nil {
+	if os.IsNotExist(err) {
+		Skip(t, "needs Linux")
+	} else if err != nil {
 		t.Fatal(err)
 	}
 	_, rest, _ := strings.Cut(string(b), "CapEff:")
 	line, _, _ := strings.Cut(rest, "\n")
 	if have, err := strconv.ParseUint(strings.TrimSpace(line), 16, 64); err != nil || have&need != need {
-		Skip(t, "needs CAP_BPF and CAP_PERFMON; CapEff is "+strings.TrimSpace(line))
+		Skip(t, "needs "+names+"; CapEff is "+strings.TrimSpace(line))
 	}
 }

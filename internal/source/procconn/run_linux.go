@@ -1,0 +1,213 @@
+package procconn
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/source"
+)
+
+const (
+	// batchMax is the most events of one batch, so that a burst reaches the
+	// consumer in pieces.
+	batchMax = 2048
+
+	// eagerReads is how often within a FlushDelay the reader lets itself be
+	// woken: a program must be read while it lives, and a wake-up for every
+	// message would slow a busy system down.
+	eagerReads = 16
+)
+
+// conn is the open source.
+type conn struct {
+	o      source.Options
+	socket *socket
+
+	stop    chan struct{}
+	closing sync.Once
+
+	// Owned by run.
+	events   chan []event.Event
+	err      error
+	tracker  tracker
+	settled  int64 // execs whose details were read until then are final, CLOCK_MONOTONIC
+	overflow bool  // messages were lost, and those from before may not all be read
+	seeded   bool  // anew, and older messages may still wait
+	since    int64 // when nothing waited last, Unix ns
+}
+
+func (s *conn) Name() event.Source           { return event.SourceProcconn }
+func (s *conn) Events() <-chan []event.Event { return s.events }
+func (s *conn) Err() error                   { return s.err }
+
+// Close ends the subscription, once the messages that wait are read.
+func (s *conn) Close() error {
+	s.closing.Do(func() {
+		close(s.stop)
+		s.socket.wake()
+	})
+	return nil
+}
+
+func (s *conn) stopping() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *conn) release() {
+	// Else kernels before 6.6 go on to make messages for nobody. If it fails,
+	// there is nothing more to do.
+	_ = s.socket.send(request(mcastIgnore, 0))
+	s.socket.file.Close()
+}
+
+// run reads in windows of FlushDelay. One opens with the first message; within
+// it messages are read as they come, at most eagerReads times, and at its end
+// events are handed on. At rest it sleeps in epoll without a timer.
+func (s *conn) run() {
+	defer close(s.events)
+	defer s.release()
+	timer := time.NewTimer(0)
+	<-timer.C
+	inside := s.overflow // of a window
+	eager := 0
+	var end time.Time
+	for !s.stopping() {
+		switch {
+		case !inside:
+			s.socket.wait(time.Time{}, s.stopping)
+			inside, eager, end = true, eagerReads, time.Now().Add(s.o.FlushDelay)
+		case !s.socket.empty: // it had more than is read at once
+			s.socket.drain()
+		case eager > 0:
+			s.socket.wait(end, s.stopping)
+			eager--
+		default:
+			timer.Reset(time.Until(end))
+			select {
+			case <-timer.C:
+			case <-s.stop:
+			}
+			s.socket.drain()
+		}
+		if !s.take(true) {
+			return
+		}
+		if time.Now().Before(end) {
+			continue
+		}
+		s.socket.drain()
+		inside = len(s.socket.messages) > 0 || !s.socket.empty
+		if !s.take(true) || !s.flush() {
+			return
+		}
+		inside = inside || len(s.tracker.out) > 0
+		eager, end = eagerReads, time.Now().Add(s.o.FlushDelay)
+	}
+	s.rest(timer)
+}
+
+// rest delivers what is left after Close. The last details need a moment until
+// they are final.
+func (s *conn) rest(timer *time.Timer) {
+	s.socket.drain()
+	if !s.take(true) {
+		return
+	}
+	timer.Reset(time.Duration(settleTime))
+	<-timer.C
+	s.socket.drain()
+	if !s.take(false) {
+		return
+	}
+	s.settled = mono()
+	if s.overflow {
+		s.send(append(s.tracker.ready(s.settled), s.gap()))
+		return
+	}
+	s.flush()
+}
+
+// take applies what the socket has read. False: the source is lost.
+func (s *conn) take(details bool) bool {
+	if s.socket.overflow {
+		// The next exec of each that waits may be among what was lost.
+		s.overflow, s.tracker.unsure = true, true
+		s.tracker.voidSince(s.settled)
+	}
+	messages := s.socket.messages
+	s.tracker.clocks.read()
+	s.tracker.apply(messages, details && !s.overflow)
+	s.socket.messages = messages[:0]
+	if s.socket.err != nil {
+		return s.fail(s.socket.err)
+	}
+	// All is applied that was sent before the socket was found empty, or before
+	// the last message.
+	if s.socket.empty {
+		s.settled = max(s.settled, s.socket.began-settleTime)
+	} else if len(messages) > 0 {
+		s.settled = max(s.settled, messages[len(messages)-1].time-settleTime)
+	}
+	if !s.socket.empty {
+		return true
+	}
+	if s.seeded {
+		s.tracker.forgetGone()
+		s.seeded = false
+	}
+	if s.overflow {
+		s.overflow = false
+		s.send(append(s.tracker.ready(mono()), s.gap()))
+		return s.reseed()
+	}
+	return true
+}
+
+// gap is for messages that found no room since the socket was empty last.
+func (s *conn) gap() event.Event { return gap(s.since, 0, 0, causeOverflow) }
+
+// flush hands on the events that are final. False: the source is lost.
+func (s *conn) flush() bool {
+	batch := s.tracker.ready(s.settled)
+	unnamed := s.tracker.takeUnnamed(s.since)
+	s.send(append(batch, unnamed...))
+	if !s.overflow && s.socket.empty {
+		s.since = time.Now().UnixNano()
+	}
+	return len(unnamed) == 0 || s.overflow || s.reseed()
+}
+
+// reseed is due after each loss.
+func (s *conn) reseed() bool {
+	s.since = time.Now().UnixNano()
+	s.seeded = true
+	if err := s.tracker.seed(); err != nil {
+		return s.fail(fmt.Errorf("read process table after a loss: %w", err))
+	}
+	return true
+}
+
+// fail delivers what is certain and ends the source.
+func (s *conn) fail(err error) bool {
+	s.err = err
+	s.tracker.voidSince(s.settled)
+	s.send(s.tracker.ready(mono()))
+	return false
+}
+
+func (s *conn) send(batch []event.Event) {
+	for len(batch) > batchMax {
+		s.events <- batch[:batchMax:batchMax]
+		batch = batch[batchMax:]
+	}
+	if len(batch) > 0 {
+		s.events <- batch
+	}
+}

@@ -1,0 +1,418 @@
+package procconn
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/procfs"
+)
+
+// settleTime bounds how long before its exec event a new program can show in
+// /proc: the kernel sends the event last, a few microseconds later.
+//
+// BUG(procconn): a tracer that stops the process at exec (PTRACE_O_TRACEEXEC)
+// holds the event back for longer. If just then details of the exec before are
+// read, they are those of the new program.
+const settleTime = int64(2 * time.Millisecond)
+
+// startSlack is what a start may seem to be after its fork event by the error of
+// the clocks' offset.
+const startSlack = int64(time.Millisecond)
+
+// proc is what is remembered of a live process.
+type proc struct {
+	start       uint64 // ticks, of its key
+	parentPID   uint32
+	parentStart uint64
+	hasParent   bool // the parent is known, as of the fork or the seed
+
+	// before is the start of the process that had this pid before and whose
+	// exit is still to come: the kernel sends it after the pid became free.
+	before uint64
+
+	counted bool  // the fork was told, and every thread's since
+	threads int32 // if counted
+	late    int32 // threads from before the last exec whose exits may still come
+	ended   statuses
+}
+
+// look is the last exec of a process among the events that are held.
+type look struct {
+	index int   // in out
+	done  int64 // when its details had been read, CLOCK_MONOTONIC; 0 = not yet
+}
+
+// tracker turns messages into events. It knows every live process.
+type tracker struct {
+	fs      procfs.FS
+	boot    event.BootID
+	argsMax int
+	clocks  clocks
+
+	procs  map[uint32]proc   // by pid; bounded by the live processes, forgotten at exit
+	gone   map[uint32]uint64 // starts of those that the last seed did not find; until forgetGone
+	unsure bool              // messages are missing since the last seed: nothing counts as counted
+
+	out     []event.Event   // held back, in order
+	execs   map[uint32]look // by pid; bounded by out
+	unnamed [event.NumKinds]uint64
+}
+
+// seed reads all live processes from /proc. Processes that are not there stay
+// until forgetGone: messages that wait may tell of their ends.
+func (t *tracker) seed() error {
+	pids, err := t.fs.PIDs()
+	if err != nil {
+		return err
+	}
+	old := t.procs
+	t.procs, t.gone = make(map[uint32]proc, 2*len(pids)), map[uint32]uint64{}
+	parents := make(map[uint32]uint32, len(pids))
+	for _, n := range pids {
+		st, err := t.fs.Stat(n)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) { // hidepid=1 shows no start
+			continue
+		} else if err != nil {
+			t.procs = old
+			return err
+		}
+		pid, p := uint32(n), proc{start: st.Start}
+		// Threads that ended unseen may have had any status.
+		p.ended.gone = zombie(st)
+		p.ended.differs = p.ended.gone
+		if o := old[pid]; o.start == p.start {
+			p.parentPID, p.parentStart, p.hasParent = o.parentPID, o.parentStart, o.hasParent
+		}
+		t.procs[pid], parents[pid] = p, uint32(st.PPID)
+	}
+	for pid, p := range t.procs {
+		if !p.hasParent {
+			t.setParent(&p, parents[pid])
+			t.procs[pid] = p
+		}
+	}
+	for pid, o := range old {
+		if _, ok := t.procs[pid]; !ok {
+			o.counted = false
+			t.procs[pid], t.gone[pid] = o, o.start
+		}
+	}
+	t.unsure = false
+	return nil
+}
+
+// forgetGone is due when all messages from before the last seed were applied.
+func (t *tracker) forgetGone() {
+	for pid, start := range t.gone {
+		if p, ok := t.procs[pid]; ok && p.start == start {
+			delete(t.procs, pid)
+		}
+	}
+	t.gone = nil
+}
+
+// apply takes messages in their order. details says whether to read those of
+// new programs.
+func (t *tracker) apply(messages []message, details bool) {
+	for i := range messages {
+		switch m := &messages[i]; m.what {
+		case evFork:
+			t.fork(m)
+		case evExec:
+			t.exec(m)
+		case evExit:
+			t.exit(m, messages[i+1:])
+		}
+	}
+	if !details {
+		return
+	}
+	for i := range messages {
+		if m := &messages[i]; m.what == evExec {
+			if l, ok := t.execs[m.tgid]; ok && l.done == 0 {
+				t.look(&t.out[l.index])
+				l.done = mono()
+				t.execs[m.tgid] = l
+			}
+		}
+	}
+}
+
+func (t *tracker) fork(m *message) {
+	if m.pid != m.tgid {
+		if p, ok := t.procs[m.tgid]; ok {
+			p.threads++
+			t.procs[m.tgid] = p
+		}
+		return
+	}
+	if m.tgid == 0 { // the idle task of a CPU that comes up
+		return
+	}
+	old, had := t.procs[m.tgid]
+	start, ok := t.startOf(m)
+	if !ok {
+		t.unnamed[event.KindFork]++
+		delete(t.procs, m.tgid)
+		return
+	}
+	p := proc{start: start, counted: true, threads: 1}
+	if had && old.start != start && !t.unsure && t.gone[m.tgid] != old.start {
+		p.before = old.start
+	}
+	t.setParent(&p, m.parentTGID)
+	t.procs[m.tgid] = p
+	t.out = append(t.out, t.event(event.KindFork, m, p))
+}
+
+// startOf is the start of a process that was forked just now. /proc has it
+// exactly, unless the process is gone or another one has its pid.
+func (t *tracker) startOf(m *message) (ticks uint64, ok bool) {
+	st, err := t.fs.Stat(int(m.tgid))
+	switch {
+	case err == nil && t.startedBy(st, m):
+		return st.Start, true
+	case err != nil && !errors.Is(err, os.ErrNotExist) || t.clocks.moved:
+		return 0, false
+	}
+	return event.TicksOf(uint64(m.time + t.clocks.boot)), true
+}
+
+// startedBy tells whether a process can be the one that m tells of.
+func (t *tracker) startedBy(st procfs.Stat, m *message) bool {
+	return st.Start <= event.TicksOf(uint64(m.time+t.clocks.boot+startSlack))
+}
+
+// identify finds a process that was not seen to start.
+func (t *tracker) identify(m *message) (p proc, ok bool) {
+	st, err := t.fs.Stat(int(m.tgid))
+	if err != nil || !t.startedBy(st, m) {
+		return p, false
+	}
+	p.start = st.Start
+	t.setParent(&p, uint32(st.PPID))
+	return p, true
+}
+
+// setParent looks the parent up by its pid, 0 for none.
+func (t *tracker) setParent(p *proc, pid uint32) {
+	p.parentPID, p.parentStart, p.hasParent = pid, 0, pid == 0
+	if pid == 0 {
+		return
+	}
+	q, ok := t.procs[pid]
+	if !ok {
+		st, err := t.fs.Stat(int(pid))
+		q.start, ok = st.Start, err == nil
+	}
+	if ok && q.start <= p.start { // a younger one has the parent's pid by now
+		p.parentStart, p.hasParent = q.start, true
+	}
+}
+
+func (t *tracker) exec(m *message) {
+	p, ok := t.procs[m.tgid]
+	if !ok {
+		if p, ok = t.identify(m); !ok {
+			t.unnamed[event.KindExec]++
+			return
+		}
+	}
+	p.ended = statuses{}
+	p.late = max(p.threads-1, 0)
+	t.procs[m.tgid] = p
+	e := t.event(event.KindExec, m, p)
+	e.Exec = &event.Exec{}
+	if l, ok := t.execs[m.tgid]; ok && l.done != 0 && m.time <= l.done+settleTime {
+		void(&t.out[l.index])
+	}
+	t.execs[m.tgid] = look{index: len(t.out)}
+	t.out = append(t.out, e)
+}
+
+// look reads the details of an exec. Where it cannot be told whose they are,
+// there are none.
+func (t *tracker) look(e *event.Event) {
+	s, err := t.fs.Look(t.boot, int(e.Process.PID), t.argsMax)
+	if err != nil || s.Event.Process != e.Process {
+		return // gone, or not ours to see
+	}
+	k := s.Event.Known
+	if k.Has(event.KnownExe) && !k.Has(event.KnownArgs) {
+		return // in the middle of another exec
+	}
+	if s.Stat.Ended() {
+		k &^= event.KnownTTY // given up at the end
+	}
+	if e.Known.Has(event.KnownParent) {
+		k &^= event.KnownParent
+	} else if k.Has(event.KnownParent) {
+		e.Parent = s.Event.Parent
+	}
+	e.Exec, e.Known = s.Event.Exec, e.Known|k
+}
+
+// void takes the details from an exec: they may be those of the next one.
+func void(e *event.Event) {
+	e.Exec, e.Known = &event.Exec{}, e.Known&(event.KnownTime|event.KnownParent)
+}
+
+// voidSince voids the execs whose details were read after settled.
+func (t *tracker) voidSince(settled int64) {
+	for _, l := range t.execs {
+		if l.done > settled {
+			void(&t.out[l.index])
+		}
+	}
+}
+
+// exit is called for every thread. rest are the messages behind m.
+func (t *tracker) exit(m *message, rest []message) {
+	p, ok := t.procs[m.tgid]
+	leader := m.pid == m.tgid
+	if !ok && !leader {
+		return // it ended while others of its process, which is told, were on their way out
+	}
+	if !ok {
+		if p, ok = t.identify(m); !ok {
+			t.unnamed[event.KindExit]++
+			return
+		}
+	}
+	if leader && p.before != 0 {
+		t.out = append(t.out, t.exited(m, proc{start: p.before}))
+		p.before = 0
+		t.procs[m.tgid] = p
+		return
+	}
+	p.threads--
+	if !leader && p.late > 0 {
+		p.late--
+	} else {
+		p.ended.add(leader, m.status)
+	}
+	if t.over(m, &p, rest) {
+		delete(t.procs, m.tgid)
+		t.out = append(t.out, t.exited(m, p))
+		return
+	}
+	t.procs[m.tgid] = p
+}
+
+// over tells whether m was the end of a process: of its last thread. Where the
+// threads were counted that is known; else /proc is asked, once the first thread
+// is gone and no other end of a thread waits in rest.
+func (t *tracker) over(m *message, p *proc, rest []message) bool {
+	if !p.ended.gone {
+		return false
+	}
+	if p.counted && !t.unsure {
+		return p.threads <= 0
+	}
+	if slices.ContainsFunc(rest, func(r message) bool { return r.what == evExit && r.tgid == m.tgid }) {
+		return false
+	}
+	st, err := t.fs.Stat(int(m.tgid))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return true
+	case err != nil:
+		return false
+	case st.Start != p.start:
+		return true
+	case !zombie(st): // the first thread made way for one that is executing a program
+		p.ended.gone = false
+	}
+	return st.Ended()
+}
+
+// zombie reports whether the first thread has ended.
+func zombie(st procfs.Stat) bool { return st.State == 'Z' || st.State == 'X' }
+
+func (t *tracker) exited(m *message, p proc) event.Event {
+	t.setParentOfExit(m, &p)
+	e := t.event(event.KindExit, m, p)
+	e.Exit = &event.Exit{}
+	if status, ok := p.ended.wait(); ok {
+		*e.Exit = event.Exit{Code: uint8(status >> 8), Signal: uint8(status & statusSignal), Core: status&statusCore != 0}
+		e.Known |= event.KnownCode
+	}
+	return e
+}
+
+// setParentOfExit takes the parent that the exit itself tells of, if it does.
+func (t *tracker) setParentOfExit(m *message, p *proc) {
+	if q, ok := t.procs[m.parentTGID]; ok && m.parentTGID != 0 && q.start <= p.start {
+		p.parentPID, p.parentStart, p.hasParent = m.parentTGID, q.start, true
+	}
+}
+
+// event is what all kinds have in common. A parent that has ended since it was
+// noted is the parent no more.
+func (t *tracker) event(kind event.Kind, m *message, p proc) event.Event {
+	e := event.Event{
+		Kind: kind, Source: event.SourceProcconn, Time: m.time + t.clocks.wall,
+		Process: event.ProcessKey{Boot: t.boot, PID: m.tgid, Start: p.start},
+	}
+	if !t.clocks.moved {
+		e.Known |= event.KnownTime
+	}
+	if !p.hasParent {
+		return e
+	}
+	if p.parentPID == 0 {
+		e.Known |= event.KnownParent
+	} else if q, ok := t.procs[p.parentPID]; ok && q.start == p.parentStart || kind == event.KindFork {
+		e.Parent = event.ProcessKey{Boot: t.boot, PID: p.parentPID, Start: p.parentStart}
+		e.Known |= event.KnownParent
+	}
+	return e
+}
+
+// ready takes out the events that are final: up to the first exec whose details
+// were read after settled.
+func (t *tracker) ready(settled int64) []event.Event {
+	cut := len(t.out)
+	for _, l := range t.execs {
+		if l.done > settled {
+			cut = min(cut, l.index)
+		}
+	}
+	batch := t.out[:cut:cut]
+	t.out = slices.Clone(t.out[cut:])
+	for pid, l := range t.execs {
+		if l.index < cut {
+			delete(t.execs, pid)
+		} else {
+			t.execs[pid] = look{l.index - cut, l.done}
+		}
+	}
+	return batch
+}
+
+// takeUnnamed are gaps for what was told of processes that have no key, since
+// from.
+func (t *tracker) takeUnnamed(from int64) (gaps []event.Event) {
+	for kind, n := range t.unnamed {
+		if n > 0 {
+			gaps = append(gaps, gap(from, event.Kind(kind), n, causeUnnamed))
+		}
+	}
+	t.unnamed = [event.NumKinds]uint64{}
+	return gaps
+}
+
+// gap ends now. lost is 0 if nobody knows.
+func gap(from int64, of event.Kind, lost uint64, cause string) event.Event {
+	e := event.Event{
+		Kind: event.KindGap, Source: event.SourceProcconn, Known: event.KnownTime, Time: from,
+		Gap: &event.Gap{Until: time.Now().UnixNano(), Of: of, Lost: lost, Cause: cause},
+	}
+	if lost > 0 {
+		e.Known |= event.KnownLost
+	}
+	return e
+}
