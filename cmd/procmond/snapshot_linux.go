@@ -10,7 +10,7 @@ import (
 // snapshot reads /proc.
 func (f sourceFlags) snapshot(boot event.BootID) func(context.Context) ([]event.Event, error) {
 	return func(ctx context.Context) ([]event.Event, error) {
-		seen, err := procfs.FS{}.Snapshot(ctx, boot, f.ArgsMax)
+		seen, err := procfs.FS{Env: f.Env}.Snapshot(ctx, boot, f.ArgsMax)
 		if err != nil {
 			return nil, err
 		}

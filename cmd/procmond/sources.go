@@ -92,7 +92,7 @@ func (f sourceFlags) open(ctx context.Context, log *slog.Logger) (*source.Ladder
 // lookup looks at single processes.
 func (f sourceFlags) lookup(boot event.BootID) func(context.Context, []uint32) ([]event.Event, error) {
 	return func(ctx context.Context, pids []uint32) ([]event.Event, error) {
-		return poll.Find(ctx, source.Options{Boot: boot, ArgsMax: f.ArgsMax}, pids)
+		return poll.Find(ctx, f.options(boot, nil), pids)
 	}
 }
 

@@ -38,7 +38,8 @@ func (f FS) Look(boot event.BootID, pid, argsMax int) (Seen, error) {
 		case try == tries:
 			// The name and the ids are from one moment; the arguments may be
 			// another program's.
-			s.Event.Known &^= event.KnownArgs
+			s.Event.Known &^= event.KnownArgs | event.KnownEnv
+			s.Event.Exec.Env = ""
 			s.Event.Exec.Args, s.Event.Exec.Argc, s.Event.Exec.ArgsLen, s.Event.Exec.Truncated = "", 0, 0, false
 			return s, nil
 		}
@@ -102,6 +103,9 @@ func (f FS) look(boot event.BootID, pid, argsMax int) (s Seen, torn bool, err er
 	f.readExe(pid, e)
 	buf := f.readCredentials(pid, e)
 	f.readPlace(pid, e, buf)
+	if len(f.Env) > 0 && !first.Kthread() {
+		f.readEnv(pid, e)
+	}
 	var a Args
 	if !first.Kthread() {
 		// None at all are not known: while it execs a process has its new
@@ -233,6 +237,17 @@ func (f FS) readPlace(pid int, e *event.Event, buf []byte) {
 	}
 }
 
+// readEnv fills in the variables that are wanted. Of an environment that is longer
+// than is read, none is known.
+func (f FS) readEnv(pid int, e *event.Event) {
+	buf, err := f.readFile(nil, pid, "environ")
+	if err != nil || len(buf) >= readMax || len(buf) == 0 {
+		return // a process that ends has none to see either
+	}
+	e.Exec.Env = SelectEnv(buf, f.Env)
+	e.Known |= event.KnownEnv
+}
+
 // namespace reads a link like "pid:[4026531836]".
 func (f FS) namespace(pid int, name string) (uint32, error) {
 	link, err := readlink(f.path(pid, name))
@@ -247,15 +262,18 @@ func (f FS) namespace(pid int, name string) (uint32, error) {
 	return uint32(v), nil
 }
 
-// readFile appends a small file; at most 1 MiB, which the longest list of
+// readMax bounds a file that is read whole: 1 MiB, which the longest list of
 // groups stays below.
+const readMax = 1 << 20
+
+// readFile appends a file, or its first readMax bytes.
 func (f FS) readFile(dst []byte, pid int, name string) ([]byte, error) {
 	fd, err := open(f.path(pid, name))
 	if err != nil {
 		return dst, err
 	}
 	defer unix.Close(fd)
-	for off := int64(0); off < 1<<20; {
+	for off := int64(0); off < readMax; {
 		dst = slices.Grow(dst, 2048)
 		n, err := read(fd, dst[len(dst):cap(dst)], off)
 		if err != nil || n == 0 {

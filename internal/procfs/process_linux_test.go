@@ -257,3 +257,27 @@ func BenchmarkProcess(b *testing.B) {
 		}
 	}
 }
+
+// The environment that a program was started with is read only where it is asked
+// for, and of it only what is asked for.
+func TestEnvironmentOfAProcess(t *testing.T) {
+	cmd := exec.Command("sleep", "1000")
+	cmd.Env = []string{"SECRET=hidden", "LANG=C", "LC_ALL=\xff"}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	for _, tt := range []struct {
+		names []string
+		want  string
+		known bool
+	}{{nil, "", false}, {[]string{"LANG", "LC_*"}, "LANG=C\x00LC_ALL=\xff\x00", true}, {[]string{"NONE"}, "", true}} {
+		e, err := FS{Env: tt.names}.Process(event.BootID{1}, cmd.Process.Pid, 4096)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Exec.Env != tt.want || e.Known.Has(event.KnownEnv) != tt.known {
+			t.Errorf("%q: %q, known %v", tt.names, e.Exec.Env, e.Known.Has(event.KnownEnv))
+		}
+	}
+}

@@ -23,6 +23,9 @@ var ErrGone = fmt.Errorf("process is gone: %w", os.ErrNotExist)
 // to equal the kernel's.
 type FS struct {
 	Root string // "" = /proc
+	// Env names the variables to read of each process, as it was given them; see
+	// SelectEnv. nil = none.
+	Env []string
 }
 
 func (f FS) root() string {

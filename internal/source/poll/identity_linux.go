@@ -37,7 +37,7 @@ type procTable struct {
 }
 
 func newTable(o source.Options) table {
-	return &procTable{fs: procfs.FS{Root: "/proc"}, boot: o.Boot, argsMax: o.ArgsMax, seed: maphash.MakeSeed()}
+	return &procTable{fs: procfs.FS{Root: "/proc", Env: o.Env}, boot: o.Boot, argsMax: o.ArgsMax, seed: maphash.MakeSeed()}
 }
 
 func (t *procTable) pids(ctx context.Context) ([]int32, error) {

@@ -28,7 +28,7 @@ const (
 // has come through and every live process is known.
 func Open(ctx context.Context, o source.Options) (source.Source, error) {
 	o.FillDefaults()
-	s, err := open(ctx, o, procfs.FS{})
+	s, err := open(ctx, o, procfs.FS{Env: o.Env})
 	if err != nil {
 		return nil, fmt.Errorf("open process connector: %w", err)
 	}
