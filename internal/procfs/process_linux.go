@@ -143,7 +143,8 @@ func (f FS) readExe(pid int, e *event.Event) {
 	if statErr == nil {
 		x.Dev, x.Inode, x.Nlink = uint64(st.Dev), st.Ino, uint32(st.Nlink)
 		x.Deleted = st.Nlink == 0
-		e.Known |= event.KnownFile | event.KnownNlink
+		x.Size, x.MTime, x.CTime = uint64(st.Size), st.Mtim.Nano(), st.Ctim.Nano()
+		e.Known |= event.KnownFile | event.KnownNlink | event.KnownFileTimes
 	}
 	if linkErr != nil {
 		return

@@ -101,7 +101,7 @@ func TestOwnProcess(t *testing.T) {
 	e, x := s.Event, s.Event.Exec
 	want := event.KnownParent | event.KnownUID | event.KnownEUID | event.KnownSID | event.KnownTTY | event.KnownExe |
 		event.KnownArgs | event.KnownCwd | event.KnownComm | event.KnownCgroup | event.KnownContainer | event.KnownNS |
-		event.KnownNSPID | event.KnownFile | event.KnownNlink | event.KnownFileless
+		event.KnownNSPID | event.KnownFile | event.KnownFileTimes | event.KnownNlink | event.KnownFileless
 	if got := e.Known &^ event.KnownAUID; got != want { // a kernel without audit has no loginuid
 		t.Errorf("known: %v", e.Known.Names())
 	}
@@ -122,6 +122,9 @@ func TestOwnProcess(t *testing.T) {
 	}
 	if x.Exe != exe || x.Dev != uint64(st.Dev) || x.Inode != st.Ino || x.Nlink != uint32(st.Nlink) || x.Deleted || x.Fileless {
 		t.Errorf("exe: %+v", x)
+	}
+	if x.Size != uint64(st.Size) || x.MTime != st.Mtim.Nano() || x.CTime != st.Ctim.Nano() {
+		t.Errorf("size %d, mtime %d, ctime %d of %+v", x.Size, x.MTime, x.CTime, st)
 	}
 	if cwd, _ := os.Getwd(); x.Cwd != cwd || strings.Join(x.Argv(), "|") != strings.Join(os.Args, "|") || x.Argc != uint32(len(os.Args)) {
 		t.Errorf("cwd %q, args %q", x.Cwd, x.Args)
