@@ -31,6 +31,7 @@ const (
 
 type runCmd struct {
 	sourceFlags `embed:""`
+	hashFlags   `embed:""`
 
 	Output     string `help:"frames serves sentineld, json prints one JSON object an event." enum:"frames,json" default:"frames"`
 	Socket     string `help:"Unix socket to serve on (default ${socket})." placeholder:"PATH" xor:"where"`
@@ -42,7 +43,7 @@ func (r *runCmd) Validate() error {
 	if r.QueueBytes < 1<<18 || r.QueueBytes > 1<<30 {
 		return fmt.Errorf("--queue-bytes=%d: want 262144 to 1073741824", r.QueueBytes)
 	}
-	return r.sourceFlags.Validate()
+	return errors.Join(r.sourceFlags.Validate(), r.hashFlags.Validate())
 }
 
 // Run wires the collector: 1 the way out, 2 the source, 3 the collector
@@ -77,8 +78,11 @@ func (r *runCmd) Run(ctx context.Context, log *slog.Logger, std streams) error {
 	log.Info("collecting", "source", src.Name(), "detail", detail(src))
 
 	// 3
-	m := &monitor{started: time.Now(), src: src, refused: refused}
-	m.collector = collect.New(collect.Options{Snapshot: r.snapshot(boot), Quiet: 3 * r.FlushDelay, Log: log})
+	m := &monitor{started: time.Now(), src: src, refused: refused, hashRate: r.HashRate}
+	m.collector = collect.New(collect.Options{
+		Snapshot: r.snapshot(boot), Quiet: 3 * r.FlushDelay, Log: log,
+		Hash: collect.HashOptions{Rate: r.HashRate, MaxBytes: r.HashMax},
+	})
 	var sink collect.Sink
 	if r.Output == "json" {
 		sink = &printer{w: std.out}
@@ -158,6 +162,7 @@ type monitor struct {
 	refused   []source.Refusal
 	collector *collect.Collector
 	server    *wire.Server
+	hashRate  int64
 }
 
 func (m *monitor) status() json.RawMessage {
@@ -166,6 +171,8 @@ func (m *monitor) status() json.RawMessage {
 		Version: cli.ThisBuild().Version, PID: os.Getpid(), Started: m.started.UnixNano(),
 		Source: m.src.Name().String(), Detail: detail(m.src), Live: c.Live, Syncs: c.Syncs,
 		Events: byKind(c.Events), Lost: byKind(c.Lost),
+		HashRate: m.hashRate, Hashed: c.Hash.Files, HashedBytes: c.Hash.Bytes, HashHits: c.Hash.Hits,
+		HashSkipped: skips(c.Hash.Skipped), HashQueue: c.Hash.Waiting,
 	}
 	for _, r := range m.refused {
 		h.Refused = append(h.Refused, health.Refusal{Source: r.Name.String(), Reason: r.Err.Error()})
@@ -187,6 +194,16 @@ func (m *monitor) logTotals(log *slog.Logger) {
 		lost += s.Lost[k]
 	}
 	log.Info("stopped", "events", events, "lost", lost)
+}
+
+func skips(counts [collect.NumHashSkips]uint64) map[string]uint64 {
+	m := map[string]uint64{}
+	for why, n := range counts {
+		if n > 0 {
+			m[collect.HashSkip(why).String()] = n
+		}
+	}
+	return m
 }
 
 func byKind(counts [event.NumKinds]uint64) map[string]uint64 {

@@ -35,6 +35,14 @@ type Collector struct {
 	Lost    map[string]uint64 `json:"lost,omitempty"`    // by kind; "any" where the kind is not known
 	Syncs   uint64            `json:"syncs"`             // snapshots taken
 	Queue   int               `json:"queue_bytes"`       // not yet stored by sentineld
+
+	// Executables.
+	HashRate    int64             `json:"hash_rate"` // bytes a second; 0 = they are not hashed
+	Hashed      uint64            `json:"hashed"`    // files read
+	HashedBytes uint64            `json:"hashed_bytes"`
+	HashHits    uint64            `json:"hash_hits"`              // execs whose file was known
+	HashSkipped map[string]uint64 `json:"hash_skipped,omitempty"` // execs without a hash, by reason
+	HashQueue   int               `json:"hash_queue"`             // execs that wait for one
 }
 
 // Refusal is a source that could not be used, and why.
