@@ -74,3 +74,18 @@ func (r raw) setAuthorizer(f *authorizeFunc) error {
 	}
 	return nil
 }
+
+// setDefensive keeps SQL from damaging the file. The driver's own SetDefensive
+// (v1.4.2) leaves out the second argument, an int* that may be NULL, so that SQLite
+// writes to whatever stands behind the first one in memory.
+func (r raw) setDefensive() error {
+	args := libc.NewVaList(int32(1), uintptr(0))
+	if args == 0 {
+		return fmt.Errorf("set defensive: %w", sqlite.ResultNoMem.ToError())
+	}
+	defer libc.Xfree(r.tls, args)
+	if rc := lib.Xsqlite3_db_config(r.tls, r.db, lib.SQLITE_DBCONFIG_DEFENSIVE, args); rc != lib.SQLITE_OK {
+		return fmt.Errorf("set defensive: %w", sqlite.ResultCode(rc).ToError())
+	}
+	return nil
+}
