@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/sentineld/sentineld/internal/cli"
 	"github.com/sentineld/sentineld/internal/config"
+	"github.com/sentineld/sentineld/internal/event"
 	"github.com/sentineld/sentineld/internal/health"
 	"github.com/sentineld/sentineld/internal/store"
 )
@@ -135,12 +137,15 @@ func printStatus(w io.Writer, a *health.Agent, now time.Time) error {
 			source += " (" + c.Detail + ")"
 		}
 		line("collector", "%s, procmond %s pid %d, %d live processes, %d restarts", source, c.Version, c.PID, c.Live, a.Restarts)
-		line("events", "%s", counts(c.Events))
+		events := maps.Clone(c.Events)
+		delete(events, event.KindHash.String()) // nothing that happened
+		line("events", "%s", counts(events))
 		if len(c.Lost) > 0 {
 			line("lost", "%s", counts(c.Lost))
 		} else {
 			line("lost", "none")
 		}
+		line("hashes", "%s", hashes(c))
 	}
 	if p := a.Pipeline; p != nil {
 		line("pipeline", "%d received, %d stored, %d waiting, lag %v", p.Events, p.Stored, p.Queued, time.Duration(p.LagNS).Round(time.Millisecond))
@@ -172,6 +177,19 @@ func printStatus(w io.Writer, a *health.Agent, now time.Time) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// hashes shows what became of the executables.
+func hashes(c *health.Collector) string {
+	if c.HashRate == 0 {
+		return "off"
+	}
+	text := fmt.Sprintf("%s files hashed (%s), %s execs of known ones, %s waiting", humanize.Comma(int64(c.Hashed)),
+		humanize.IBytes(c.HashedBytes), humanize.Comma(int64(c.HashHits)), humanize.Comma(int64(c.HashQueue)))
+	if len(c.HashSkipped) > 0 {
+		text += "; without: " + counts(c.HashSkipped)
+	}
+	return text
 }
 
 // counts shows numbers by kind, in one order always.

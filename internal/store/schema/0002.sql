@@ -29,6 +29,14 @@ CREATE TABLE hash_rows (
   exec_ts INTEGER NOT NULL     -- exec_rows.ts
 );
 
+-- For detection, not for rules: which execs got a hash late, in the order of its
+-- arrival, and the hashes that came with their exec.
+CREATE VIEW late_hashes AS SELECT seq, exec_ts AS ts FROM hash_rows;
+CREATE VIEW early_hashes AS SELECT
+  e.ts AS ts,
+  (SELECT s FROM strings WHERE id = e.sha256) AS sha256
+FROM exec_rows e WHERE e.flags & 128 = 0;
+
 CREATE VIEW binaries AS SELECT
   b.first_seen AS ts,
   rfc3339(b.first_seen) AS time,
