@@ -31,6 +31,7 @@ const (
 
 type runCmd struct {
 	sourceFlags `embed:""`
+	hashFlags   `embed:""`
 
 	Output     string `help:"frames serves sentineld, json prints one JSON object an event." enum:"frames,json" default:"frames"`
 	Socket     string `help:"Unix socket to serve on (default ${socket})." placeholder:"PATH" xor:"where"`
@@ -42,7 +43,7 @@ func (r *runCmd) Validate() error {
 	if r.QueueBytes < 1<<18 || r.QueueBytes > 1<<30 {
 		return fmt.Errorf("--queue-bytes=%d: want 262144 to 1073741824", r.QueueBytes)
 	}
-	return r.sourceFlags.Validate()
+	return errors.Join(r.sourceFlags.Validate(), r.hashFlags.Validate())
 }
 
 // Run wires the collector: 1 the way out, 2 the source, 3 the collector
@@ -77,8 +78,11 @@ func (r *runCmd) Run(ctx context.Context, log *slog.Logger, std streams) error {
 	log.Info("collecting", "source", src.Name(), "detail", src.Detail())
 
 	// 3
-	m := &monitor{started: time.Now(), src: src}
-	m.collector = collect.New(collect.Options{Snapshot: r.snapshot(boot), Lookup: r.lookup(boot), Quiet: 3 * r.FlushDelay, Log: log})
+	m := &monitor{started: time.Now(), src: src, hashRate: r.HashRate}
+	m.collector = collect.New(collect.Options{
+		Snapshot: r.snapshot(boot), Lookup: r.lookup(boot), Quiet: 3 * r.FlushDelay, Log: log,
+		Hash: collect.HashOptions{Rate: r.HashRate, MaxBytes: r.HashMax},
+	})
 	var sink collect.Sink
 	if r.Output == "json" {
 		sink = &printer{w: std.out}
@@ -157,6 +161,7 @@ type monitor struct {
 	src       *source.Ladder
 	collector *collect.Collector
 	server    *wire.Server
+	hashRate  int64
 }
 
 func (m *monitor) status() json.RawMessage {
@@ -165,6 +170,8 @@ func (m *monitor) status() json.RawMessage {
 		Version: cli.ThisBuild().Version, PID: os.Getpid(), Started: m.started.UnixNano(),
 		Source: m.src.Name().String(), Detail: m.src.Detail(), Live: c.Live, Syncs: c.Syncs, Resyncs: c.Resyncs,
 		Events: byKind(c.Events), Lost: byKind(c.Lost),
+		HashRate: m.hashRate, Hashed: c.Hash.Files, HashedBytes: c.Hash.Bytes, HashHits: c.Hash.Hits,
+		HashSkipped: skips(c.Hash.Skipped), HashQueue: c.Hash.Waiting,
 	}
 	dropped := m.server.Dropped()
 	h.Dropped, h.Gaps = byKind(dropped.Events), c.Events[event.KindGap]+dropped.Gaps
@@ -189,6 +196,16 @@ func (m *monitor) logTotals(log *slog.Logger) {
 		lost += s.Lost[k]
 	}
 	log.Info("stopped", "events", events, "lost", lost, "gaps", s.Events[event.KindGap], "snapshots", s.Syncs)
+}
+
+func skips(counts [collect.NumHashSkips]uint64) map[string]uint64 {
+	m := map[string]uint64{}
+	for why, n := range counts {
+		if n > 0 {
+			m[collect.HashSkip(why).String()] = n
+		}
+	}
+	return m
 }
 
 func byKind(counts [event.NumKinds]uint64) map[string]uint64 {

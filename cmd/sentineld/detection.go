@@ -66,7 +66,7 @@ func firstAfter(ctx context.Context, dir string, seq int64) (ts int64, err error
 		return 0, err
 	}
 	defer s.Close()
-	stmt, _, err := s.Prepare(`SELECT coalesce(min(ts), 0) FROM (
+	stmt, _, err := s.Prepare(`SELECT min(ts) FROM (
 		SELECT min(ts) AS ts FROM execs WHERE seq > ?1 UNION ALL SELECT min(ts) FROM exec_failures WHERE seq > ?1 UNION ALL
 		SELECT min(ts) FROM forks WHERE seq > ?1 UNION ALL SELECT min(ts) FROM exits WHERE seq > ?1 UNION ALL
 		SELECT min(ts) FROM gaps WHERE seq > ?1)`)
@@ -77,6 +77,9 @@ func firstAfter(ctx context.Context, dir string, seq int64) (ts int64, err error
 	stmt.BindInt64(1, seq)
 	if _, err := stmt.Step(); err != nil {
 		return 0, fmt.Errorf("find events that no rule has seen: %w", err)
+	}
+	if stmt.ColumnIsNull(0) { // only hashes of execs that were seen: those are found by their number
+		return time.Now().UnixNano(), nil
 	}
 	return stmt.ColumnInt64(0), nil
 }

@@ -86,6 +86,8 @@ func procmondArgs(c *config.Config) []string {
 		"--args-max=" + strconv.Itoa(p.ArgsMax),
 		"--flush-delay=" + p.FlushDelay.String(),
 		"--poll-interval=" + p.PollInterval.String(),
+		"--hash-rate=" + strconv.Itoa(p.HashRate),
+		"--hash-max=" + strconv.Itoa(p.HashMax),
 		"--log-level=" + c.Log.Level,
 		"--log-format=" + c.Log.Format,
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/sentineld/sentineld/internal/cli"
 	"github.com/sentineld/sentineld/internal/config"
+	"github.com/sentineld/sentineld/internal/event"
 	"github.com/sentineld/sentineld/internal/health"
 	"github.com/sentineld/sentineld/internal/store"
 )
@@ -156,9 +158,12 @@ func printStatus(w io.Writer, a *health.Agent, now time.Time) error {
 			source += " (" + c.Detail + ")"
 		}
 		line("collector", "%s, procmond %s pid %d, %d live processes, %d restarts", source, c.Version, c.PID, c.Live, a.Restarts)
-		line("events", "%s", counts(c.Events))
+		events := maps.Clone(c.Events)
+		delete(events, event.KindHash.String()) // nothing that happened
+		line("events", "%s", counts(events))
 		line("lost", "%s", lossText(a, now))
 		line("snapshots", "%d, %d of them after a loss", c.Syncs, c.Resyncs)
+		line("hashes", "%s", hashes(c))
 	}
 	if p := a.Pipeline; p != nil {
 		behind := ""
@@ -217,6 +222,19 @@ func lossText(a *health.Agent, now time.Time) string {
 		parts = append(parts, fmt.Sprintf("an unknown number in %s", plural(int64(l.Uncounted), "gap")))
 	}
 	return fmt.Sprintf("%s; last %s ago: %s", strings.Join(parts, ", "), age(max(0, now.Sub(time.Unix(0, l.Last)))), l.Cause)
+}
+
+// hashes shows what became of the executables.
+func hashes(c *health.Collector) string {
+	if c.HashRate == 0 {
+		return "off"
+	}
+	text := fmt.Sprintf("%s files hashed (%s), %s execs of known ones, %s waiting", humanize.Comma(int64(c.Hashed)),
+		humanize.IBytes(c.HashedBytes), humanize.Comma(int64(c.HashHits)), humanize.Comma(int64(c.HashQueue)))
+	if len(c.HashSkipped) > 0 {
+		text += "; without: " + counts(c.HashSkipped)
+	}
+	return text
 }
 
 // counts shows numbers by kind, in one order always.

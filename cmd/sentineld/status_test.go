@@ -27,7 +27,8 @@ func fullStatus(dir string) health.Agent {
 		Collector: &health.Collector{
 			Version: "1.0", PID: 43, Source: "poll", Detail: "every 1s", Live: 7,
 			Refused: []health.Refusal{{Source: "ebpf", Reason: "no BTF"}},
-			Events:  map[string]uint64{"exit": 9, "exec": 12345, "fork": 10}, Lost: map[string]uint64{"any": 5}, Syncs: 4, Resyncs: 3,
+			Events:  map[string]uint64{"exit": 9, "exec": 12345, "fork": 10, "hash": 3}, Lost: map[string]uint64{"any": 5}, Syncs: 4, Resyncs: 3,
+			HashRate: 1 << 20, Hashed: 1234, HashedBytes: 5 << 20, HashHits: 9, HashQueue: 2, HashSkipped: map[string]uint64{"gone": 4, "changed": 1},
 		},
 		Loss: health.Loss{
 			Gaps: 3, Events: map[string]uint64{"exec": 1234, "exit": 5}, Uncounted: 1, Last: fillBoot + 30*60*second, Cause: "ring \x1b full",
@@ -49,6 +50,7 @@ func TestPrintStatus(t *testing.T) {
 	}
 	for _, want := range []string{
 		"▲ degraded\n", `! source ebpf is not used: no \x1b[31mBTF`, "1.0, pid 42, up 1h30m", "poll (every 1s)", "procmond 1.0 pid 43",
+		"10 fork\n", "hashes     1,234 files hashed (5.0 MiB), 9 execs of known ones, 2 waiting; without: 1 changed, 4 gone\n",
 		"7 live processes", "2 restarts", "12,345 exec, 9 exit, 10 fork", `lost       1,234 exec, 5 exit, an unknown number in 1 gap; last 1h00m ago: ring \x1b full`, "snapshots  4, 3 of them after a loss", "100 received, 90 stored, 10 waiting, lag 12ms",
 		"3.0 MiB in /data: 12,345 events of 100 processes, 7 alive", "2025-10-09 08:53:20Z to 2025-10-09 08:53:21Z, 1 gap\n",
 		"last gap   2025-10-09 08:53:20Z to 2025-10-09 08:53:21Z: 7 events of any kind lost, away",
@@ -58,12 +60,12 @@ func TestPrintStatus(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}
 	}
-	a.Loss, a.Collector.Events, a.Store.Error = health.Loss{}, nil, "I/O error"
+	a.Loss, a.Collector.Events, a.Collector.HashRate, a.Store.Error = health.Loss{}, nil, 0, "I/O error"
 	b.Reset()
 	if err := printStatus(&b, &a, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"lost       none", "events     none", "cannot be read: I/O error"} {
+	for _, want := range []string{"lost       none", "events     none", "hashes     off", "cannot be read: I/O error"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}

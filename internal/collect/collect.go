@@ -1,6 +1,7 @@
 // Package collect is procmond's core: it subscribes to a source, takes a
 // snapshot of the processes that were already there, merges the two without
-// holes or doubles, keeps the table of live processes, and hands the stream on.
+// holes or doubles, keeps the table of live processes, hashes what is executed, and
+// hands the stream on.
 package collect
 
 import (
@@ -42,6 +43,7 @@ type Options struct {
 	// HeldEvents bounds what is held back while a snapshot is taken; beyond it
 	// events wait in the source's own buffer. 0 = 50,000.
 	HeldEvents int
+	Hash       HashOptions
 	Log        *slog.Logger
 }
 
@@ -65,12 +67,14 @@ type Stats struct {
 	Syncs     uint64                 // snapshots taken
 	Resyncs   uint64                 // of these, after a loss
 	Live      int                    // processes in the table
+	Hash      HashStats
 }
 
 // Collector joins one source and one sink.
 type Collector struct {
 	o        Options
 	needSync chan struct{} // capacity 1: a request that nobody has served yet
+	hash     *hasher       // nil = nothing is hashed
 
 	// Owned by Run.
 	table table
@@ -85,6 +89,9 @@ type Collector struct {
 func New(o Options) *Collector {
 	o.fillDefaults()
 	c := &Collector{o: o, needSync: make(chan struct{}, 1)}
+	if o.Hash.Rate > 0 {
+		c.hash = newHasher(o.Hash)
+	}
 	c.stats.Store(&Stats{})
 	return c
 }
@@ -98,12 +105,23 @@ func (c *Collector) NeedSync() {
 }
 
 // Stats returns the latest counters. Safe for concurrent use.
-func (c *Collector) Stats() Stats { return *c.stats.Load() }
+func (c *Collector) Stats() Stats {
+	s := *c.stats.Load()
+	s.Hash = c.hash.stats()
+	return s
+}
 
 // Run collects until src's Events are closed, which is how it is stopped: by
 // closing src. ctx aborts it. The error is src's, the sink's or ctx's.
 func (c *Collector) Run(ctx context.Context, src source.Source, sink Sink) error {
 	c.table, c.sink, c.lossy = newTable(), sink, false
+	if c.hash != nil {
+		// Nobody waits for its end: it may hang in a file system that does not
+		// answer, and what it has not hashed yet is given up.
+		hashing, stop := context.WithCancel(ctx)
+		defer stop()
+		go c.hash.run(hashing)
+	}
 	open := true
 	resync := true // the first snapshot
 	for open {
@@ -126,6 +144,13 @@ func (c *Collector) Run(ctx context.Context, src source.Source, sink Sink) error
 				return err
 			}
 			resync = lost
+		case e := <-c.hash.late():
+			// The exec was put before its hash was asked for.
+			late := c.hash.take(e)
+			if err := c.sink.Put(ctx, late); err != nil {
+				return err
+			}
+			c.publish(late)
 		case <-c.needSync:
 			resync = true
 		case <-ctx.Done():
@@ -150,6 +175,7 @@ func (c *Collector) live(ctx context.Context, batch []event.Event) (lost bool, e
 		out = c.table.apply(out, e)
 	}
 	c.lossy = c.lossy || lost
+	c.hash.add(out)
 	if err := c.sink.Put(ctx, out); err != nil {
 		return lost, err
 	}
@@ -178,6 +204,8 @@ func (c *Collector) sync(ctx context.Context, src source.Source) (open bool, err
 		return open, err
 	}
 	live, news, late := c.table.merge(rows, held, since)
+	c.hash.add(live)
+	c.hash.copies(news) // all of them are in live
 	if err := c.sink.Sync(ctx, live, news); err != nil {
 		return open, err
 	}
@@ -245,6 +273,7 @@ func (c *Collector) found(ctx context.Context, news []event.Event) error {
 	if len(news) == 0 {
 		return nil
 	}
+	c.hash.add(news)
 	if err := c.sink.Put(ctx, news); err != nil {
 		return err
 	}

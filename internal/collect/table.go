@@ -61,7 +61,8 @@ func imageOf(e *event.Event) uint64 {
 // to be handed on: the event, unless it was told before, and in front of it the
 // exit of a process whose pid it shows to be in use again.
 func (t *table) apply(out []event.Event, e *event.Event) []event.Event {
-	if e.Kind == event.KindGap || e.Kind == event.KindExecFailed {
+	switch e.Kind {
+	case event.KindGap, event.KindExecFailed, event.KindHash: // change no process
 		return append(out, *e)
 	}
 	p := t.procs[e.Process]

@@ -41,6 +41,8 @@ type Collector struct {
 	BTF          string        `yaml:"btf" help:"file with the types of the running kernel (BTF), for one that has none itself"`
 	FlushDelay   time.Duration `yaml:"flush_delay" help:"how long an event may wait in the kernel for others, 1ms to 1s"`
 	PollInterval time.Duration `yaml:"poll_interval" help:"between two looks when polling, 10ms to 1h"`
+	HashRate     int           `yaml:"hash_rate" help:"bytes of executables hashed a second, on average, at least 64 KiB; 0 hashes none"`
+	HashMax      int           `yaml:"hash_max" help:"size in bytes of the largest executable that is hashed, at least 4 KiB"`
 }
 
 // Store is how events are stored.
@@ -74,7 +76,7 @@ func Default() Config {
 		Log:     Log{Level: "info", Format: "text"},
 		Collector: Collector{
 			Source: "auto", Socket: defaultSocket, RingBytes: 8 << 20, QueueBytes: 8 << 20, ArgsMax: 64 << 10,
-			FlushDelay: 50 * time.Millisecond, PollInterval: time.Second,
+			FlushDelay: 50 * time.Millisecond, PollInterval: time.Second, HashRate: 64 << 20, HashMax: 512 << 20,
 		},
 		Store:  Store{BatchRows: 1000, BatchDelay: 250 * time.Millisecond},
 		Rules:  Rules{Defaults: true},
@@ -126,6 +128,10 @@ func (c *Config) check() []fault {
 	number("collector.args_max", c.Collector.ArgsMax, 1024, 128<<10)
 	duration("collector.flush_delay", c.Collector.FlushDelay, time.Millisecond, time.Second)
 	duration("collector.poll_interval", c.Collector.PollInterval, 10*time.Millisecond, time.Hour)
+	if n := c.Collector.HashRate; n != 0 && (n < 64<<10 || n > 1<<30) {
+		fail("collector.hash_rate", "%d is neither 0, which hashes none, nor between %d and %d", n, 64<<10, 1<<30)
+	}
+	number("collector.hash_max", c.Collector.HashMax, 4096, 1<<30)
 	number("store.batch_rows", c.Store.BatchRows, 1, 100_000)
 	duration("store.batch_delay", c.Store.BatchDelay, time.Millisecond, 10*time.Second)
 	duration("detect.deadline", c.Detect.Deadline, 10*time.Millisecond, time.Minute)

@@ -203,6 +203,12 @@ func TestBrokenFiles(t *testing.T) {
 c.yaml:3:13: collector.args_max: 7 is not between 1024 and 131072
   3 |   args_max: 7
     |             ^`},
+		{"hash rate", "collector:\n  hash_rate: 5\n", `c.yaml:2:14: collector.hash_rate: 5 is neither 0, which hashes none, nor between 65536 and 1073741824
+  2 |   hash_rate: 5
+    |              ^`},
+		{"hash size", "collector:\n  hash_max: 0\n", `c.yaml:2:13: collector.hash_max: 0 is not between 4096 and 1073741824
+  2 |   hash_max: 0
+    |             ^`},
 		{"twice", "log:\n  level: debug\n  level: info\n", `c.yaml:3:3: mapping key "level" already defined at [2:3]
   3 |   level: info
     |   ^`},

@@ -38,7 +38,11 @@ func (e *Engine) raise(ctx context.Context, m *maker, jobs []*job, res *Result) 
 		for _, j := range jobs {
 			res.Cut += j.cut
 			for i := range j.rows {
-				a, err := m.alert(j, &j.rows[i], i)
+				n := i
+				if j.unhashed != nil {
+					n += lateRows
+				}
+				a, err := m.alert(j, &j.rows[i], n)
 				if err != nil {
 					return err
 				}
@@ -106,11 +110,16 @@ func (m *maker) alert(j *job, r *row, n int) (event.Alert, error) {
 	return a, err
 }
 
+// lateRows keeps the rows of execs whose hash came late apart from the others of an
+// evaluation.
+const lateRows = 1 << 24
+
 // alertID is equal for equal evidence. A row without seq does not tell which
-// event it is of, so that the place in the stream has to.
+// event it is of, so that the place in the stream has to. One with seq is the
+// same with a hash and without.
 func alertID(rl *rule.Rule, r *row, toSeq int64, n int) string {
 	h := sha256.New()
-	for _, s := range [...]string{rl.ID, rl.Version, string(r.json)} {
+	for _, s := range [...]string{rl.ID, rl.Version, string(r.identity())} {
 		h.Write(binary.AppendUvarint(nil, uint64(len(s))))
 		h.Write([]byte(s))
 	}

@@ -3,7 +3,8 @@
 //
 // A rule without a window sees every event once, when it is new: its views
 // execs, exec_failures, forks, exits and gaps hold nothing but the events since
-// the last evaluation. A rule with a window sees the events of that time, again
+// the last evaluation. One that reads hashes sees an exec once more when its hash
+// comes after it, and what it finds is found once (see late.go). A rule with a window sees the events of that time, again
 // and again, when some were added; what it has reported of a window it does
 // not report again. Looking at a whole window costs more the more happens, so
 // the more it costs the longer the next look is put off, up to 10 s. The views processes, alerts and binaries are always whole.

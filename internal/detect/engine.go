@@ -29,6 +29,7 @@ type compiled struct {
 	stmt   *sqlite.Stmt
 	cols   []string
 	views  []string // the event views that it reads
+	hashes hashUse
 	status RuleStatus
 
 	reported map[string]report // of a window rule
@@ -97,6 +98,9 @@ func (e *Engine) Evaluate(ctx context.Context, r Range) (Result, error) {
 		if err := e.fresh.evaluate(ctx, e, r, &res); err != nil {
 			return Result{}, fmt.Errorf("evaluate rules over new events: %w", err)
 		}
+		if err := e.fresh.late(ctx, e, r, &res); err != nil {
+			return Result{}, fmt.Errorf("evaluate rules over hashes that came late: %w", err)
+		}
 	}
 	if e.window != nil {
 		if err := e.window.turn(ctx, e, r, &res); err != nil {
@@ -151,6 +155,11 @@ type job struct {
 	rows   []row
 	cut    int
 	skip   bool // the rule has failed in this evaluation
+
+	// Of execs whose hash came late, see late.go: a probe notes here what the rule
+	// finds without the hashes, and the look that follows leaves it out of rows.
+	unhashed map[uint64]bool // nil = no such job
+	probe    bool
 }
 
 // run runs the jobs, each within the deadline. They share one deadline as long
@@ -212,11 +221,24 @@ func (e *Engine) runJob(j *job) (err error) {
 			break
 		}
 		seen++
-		if len(j.rows) >= e.o.MaxRows || bytes >= e.o.MaxBytes {
+		full := len(j.rows) >= e.o.MaxRows || bytes >= e.o.MaxBytes
+		if full && j.unhashed == nil {
 			j.cut++
 			continue
 		}
 		r := readRow(c.stmt, c.cols)
+		if j.probe {
+			j.unhashed[r.subject()] = true
+			continue
+		}
+		if j.unhashed[r.subject()] {
+			seen--
+			continue
+		}
+		if full {
+			j.cut++
+			continue
+		}
 		bytes += len(r.json)
 		j.rows = append(j.rows, r)
 	}
@@ -226,7 +248,7 @@ func (e *Engine) runJob(j *job) (err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	c.status.Busy += time.Since(began)
-	if err == nil {
+	if err == nil && !j.probe {
 		c.status.State, c.status.Strikes, c.status.Err = StateOK, 0, ""
 		c.status.Evaluations++
 		c.status.Matches += seen
@@ -285,6 +307,7 @@ func (e *Engine) reads(s *side, list []*compiled) map[string][]string {
 			if slices.Contains(eventViews, view) && !slices.Contains(c.views, view) {
 				c.views = append(c.views, view)
 			}
+			c.hashes.note(view, column)
 			if !slices.Contains(union[view], column) {
 				union[view] = append(union[view], column)
 			}

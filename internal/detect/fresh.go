@@ -30,6 +30,8 @@ type freshTable struct {
 	view   string
 	table  string // temporary, behind the view
 	fill   string // ?1 FromTS, ?2 FromSeq, ?3 ToSeq
+	late   string // as fill, with the execs whose hash came in the range, without it; "" = no rule reads one
+	add    string // adds the hashes to these
 	rows   int
 	lo, hi int64 // ts of its rows
 }
@@ -45,8 +47,15 @@ func (f *fresh) prepare(e *Engine, list []*compiled) error {
 		if err != nil {
 			return err
 		}
-		var copied, names, shown []string
+		var copied, late, names, shown []string
+		hash := false
 		for _, c := range pick(all, append(wanted, "seq", "ts", "process")) {
+			if c == "sha256" && view == "execs" { // as it was when the event was new
+				copied = append(copied, "(SELECT h.sha256 FROM main.early_hashes h WHERE h.ts = e.ts)")
+				late, names, hash = append(late, "NULL"), append(names, c), true
+				shown = append(shown, "n.sha256 AS sha256")
+				continue
+			}
 			if slices.Contains(lookedUp, c) {
 				shown = append(shown, fmt.Sprintf("(SELECT %s FROM main.%s m WHERE m.ts = n.ts) AS %s", shownAs("m.", c), view, quote(c)))
 				continue
@@ -55,7 +64,7 @@ func (f *fresh) prepare(e *Engine, list []*compiled) error {
 				shown = append(shown, "n.rowid AS seq")
 				continue
 			}
-			copied, names = append(copied, c), append(names, quote(c))
+			copied, late, names = append(copied, shownAs("e.", c)), append(late, shownAs("e.", c)), append(names, quote(c))
 			shown = append(shown, "n."+quote(c)+" AS "+quote(c))
 		}
 		// Made from a SELECT, it takes over how the view's columns compare.
@@ -67,9 +76,16 @@ func (f *fresh) prepare(e *Engine, list []*compiled) error {
 		if err != nil {
 			return err
 		}
-		f.tables = append(f.tables, &freshTable{view: view, table: table,
-			fill: fmt.Sprintf("INSERT INTO temp.%s(rowid, %s) SELECT seq, %s FROM main.%s WHERE ts >= ?1 AND seq > ?2 AND seq <= ?3",
-				table, strings.Join(names, ", "), selectList(copied), view)})
+		t := &freshTable{view: view, table: table}
+		into := fmt.Sprintf("INSERT INTO temp.%s(rowid, %s) SELECT e.seq, ", table, strings.Join(names, ", "))
+		t.fill = into + fmt.Sprintf("%s FROM main.%s e WHERE e.ts >= ?1 AND e.seq > ?2 AND e.seq <= ?3", strings.Join(copied, ", "), view)
+		if view == "execs" && slices.ContainsFunc(list, func(c *compiled) bool { return c.hashes.again(c) }) {
+			t.late = into + strings.Join(late, ", ") + " FROM main.late_hashes l JOIN main.execs e ON e.ts = l.ts WHERE l.seq > ?2 AND l.seq <= ?3"
+		}
+		if hash {
+			t.add = fmt.Sprintf("UPDATE temp.%s AS n SET sha256 = (SELECT e.sha256 FROM main.execs e WHERE e.ts = n.ts)", table)
+		}
+		f.tables = append(f.tables, t)
 	}
 	f.rules = list
 	e.compile(f.side, list)
@@ -90,15 +106,10 @@ func (s *side) once(sql string) error {
 const fillFactor = 5
 
 func (f *fresh) evaluate(ctx context.Context, e *Engine, r Range, res *Result) error {
-	defer func() {
-		for _, t := range f.tables {
-			_ = f.each("DELETE FROM temp."+t.table, nil) // if it fails, the next fill says so: the rows are there
-			t.rows = 0
-		}
-	}()
+	defer f.empty()
 	err := f.WithDeadline(ctx, fillFactor*e.o.Deadline, func() error {
 		for _, t := range f.tables {
-			unreadable, err := f.load(t, r)
+			unreadable, err := f.load(t, t.fill, r)
 			if err != nil {
 				return err
 			}
@@ -121,6 +132,13 @@ func (f *fresh) evaluate(ctx context.Context, e *Engine, r Range, res *Result) e
 	return e.raise(ctx, &maker{side: f.side, tables: f.tables, r: r}, jobs, res)
 }
 
+func (f *fresh) empty() {
+	for _, t := range f.tables {
+		_ = f.each("DELETE FROM temp."+t.table, nil) // if it fails, the next fill says so: the rows are there
+		t.rows = 0
+	}
+}
+
 // job is nil when none of the views that the rule reads has new events. A rule
 // that reads none of them at all looks at the state of things, each time.
 func (f *fresh) job(c *compiled, r Range) *job {
@@ -141,8 +159,8 @@ func (f *fresh) job(c *compiled, r Range) *job {
 // load copies the new events of one view. A row that is longer than the
 // session may read would fail the copy of all of them: it is looked for by
 // halves and left out.
-func (f *fresh) load(t *freshTable, r Range) (unreadable int, err error) {
-	err = f.each(t.fill, nil, r.FromTS, r.FromSeq, r.ToSeq)
+func (f *fresh) load(t *freshTable, fill string, r Range) (unreadable int, err error) {
+	err = f.each(fill, nil, r.FromTS, r.FromSeq, r.ToSeq)
 	if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultTooBig {
 		if r.ToSeq-r.FromSeq == 1 {
 			return 1, nil
@@ -150,11 +168,11 @@ func (f *fresh) load(t *freshTable, r Range) (unreadable int, err error) {
 		lower, upper := r, r
 		lower.ToSeq = r.FromSeq + (r.ToSeq-r.FromSeq)/2
 		upper.FromSeq = lower.ToSeq
-		n, err := f.load(t, lower)
+		n, err := f.load(t, fill, lower)
 		if err != nil {
 			return n, err
 		}
-		m, err := f.load(t, upper)
+		m, err := f.load(t, fill, upper)
 		return n + m, err
 	}
 	if err != nil {

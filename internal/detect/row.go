@@ -2,6 +2,7 @@ package detect
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -65,6 +66,22 @@ func readRow(stmt *sqlite.Stmt, cols []string) row {
 	}
 	r.json = append(r.json, '}')
 	return r
+}
+
+// identity is json, with what may come late left out where the row tells which
+// event it is of.
+func (r *row) identity() []byte {
+	i := slices.IndexFunc(r.values, func(v value) bool { return isHash(v.column) })
+	if r.seq == 0 || i < 0 {
+		return r.json
+	}
+	var b []byte
+	for _, v := range r.values {
+		if !isHash(v.column) {
+			b = appendJSON(appendJSON(b, v.column), v.text)
+		}
+	}
+	return b
 }
 
 func (r *row) note(col string, n int64) {

@@ -93,8 +93,10 @@ func (w *windows) prepare(e *Engine, list []*compiled) error {
 	return nil
 }
 
+// span is a range of time, both ends in it, Unix ns.
+type span struct{ lo, hi int64 }
+
 func (w *windows) evaluate(ctx context.Context, e *Engine, r Range, res *Result) error {
-	type span struct{ lo, hi int64 }
 	news := map[string]span{} // of the views that have any
 	err := w.WithDeadline(ctx, fillFactor*e.o.Deadline, func() error {
 		for view, sql := range w.fresh {
@@ -124,11 +126,23 @@ func (w *windows) evaluate(ctx context.Context, e *Engine, r Range, res *Result)
 				s = span{min(s.lo, n.lo), max(s.hi, n.hi)}
 			}
 		}
-		if s.hi == 0 {
-			continue
+		window := c.rule.Window.Nanoseconds()
+		var ends []int64
+		if c.hashes.again(c) {
+			spans, err := w.spans(r, window/steps)
+			if err != nil {
+				return err
+			}
+			for _, late := range spans {
+				ends = append(ends, looks(late.lo, late.hi, window)...)
+			}
+			ends = ends[max(0, len(ends)-maxLooks):]
 		}
-		for _, hi := range looks(s.lo, s.hi, c.rule.Window.Nanoseconds()) {
-			j := &job{c: c, lo: hi - c.rule.Window.Nanoseconds(), hi: hi}
+		if s.hi != 0 {
+			ends = append(ends, looks(s.lo, s.hi, window)...)
+		}
+		for _, hi := range ends {
+			j := &job{c: c, lo: hi - window, hi: hi}
 			j.before = func() error {
 				return w.each("UPDATE temp.time_range SET lo = ?1, hi = ?2, to_seq = ?3", nil, j.lo, j.hi, r.ToSeq)
 			}

@@ -40,6 +40,14 @@ type Collector struct {
 	Queue   int               `json:"queue_bytes"`       // not yet stored by sentineld
 	Backlog int               `json:"backlog_bytes"`     // of events in the kernel's buffer, not yet read
 	Buffer  int               `json:"buffer_bytes"`      // the size of that; 0 = the source has none
+
+	// Executables.
+	HashRate    int64             `json:"hash_rate"` // bytes a second; 0 = they are not hashed
+	Hashed      uint64            `json:"hashed"`    // files read
+	HashedBytes uint64            `json:"hashed_bytes"`
+	HashHits    uint64            `json:"hash_hits"`              // execs whose file was known
+	HashSkipped map[string]uint64 `json:"hash_skipped,omitempty"` // execs without a hash, by reason
+	HashQueue   int               `json:"hash_queue"`             // execs that wait for one
 }
 
 // Refusal is a source that could not be used, and why.

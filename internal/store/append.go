@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 
 	"github.com/sentineld/sentineld/internal/event"
@@ -9,7 +10,8 @@ import (
 
 // Appended says what a call stored. The zero value is nothing. FirstTS is the
 // smallest key in time among the rows, so that a reader finds all of them at
-// ts >= FirstTS AND seq >= FirstSeq.
+// ts >= FirstTS AND seq >= FirstSeq. Hashes that came late have numbers, too, but
+// their exec may be of long ago: hash_rows says which it is.
 type Appended struct {
 	FirstSeq, LastSeq int64
 	Rows              int
@@ -80,6 +82,8 @@ func (db *DB) apply(e *event.Event, running bool, a *Appended) error {
 		return err
 	case event.KindFork:
 		return db.applyFork(e, a)
+	case event.KindHash:
+		return db.applyHash(e, a)
 	default:
 		return db.applyExit(e, a)
 	}
@@ -95,6 +99,8 @@ func valid(e *event.Event) bool {
 		return e.Exit != nil && !e.Process.IsZero()
 	case event.KindGap:
 		return e.Gap != nil
+	case event.KindHash:
+		return e.Hash != nil && len(e.Hash.SHA256) == sha256.Size && !e.Process.IsZero()
 	}
 	return false
 }
@@ -169,7 +175,7 @@ func (db *DB) applyExec(e *event.Event, running bool, a *Appended) error {
 		}
 		if old != nil && old.endedTS == unknown && old.firstTS != unknown && old.image != nil && old.image.same(db, e.Exec, e.Known) {
 			db.stats.Unchanged++
-			return nil
+			return db.applyFoundHash(e, old, a)
 		}
 	}
 	p, parent, err := db.process(e)
@@ -196,6 +202,9 @@ func (db *DB) applyExec(e *event.Event, running bool, a *Appended) error {
 	}
 	if i.hasArgs {
 		i.args = db.procs.argsHash(e.Exec.Args)
+	}
+	if err := db.seeExec(e, ts, running); err != nil {
+		return err
 	}
 	p.image = i
 	p.execs++

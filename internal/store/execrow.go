@@ -1,6 +1,7 @@
 package store
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"strings"
 	"unsafe"
@@ -61,6 +62,7 @@ const (
 	flagTruncated
 	gainedShift  = iota
 	flagRedacted = 1 << 6 // above event.Gained
+	flagLateHash = 1 << 7
 )
 
 // insertExec stores an exec or exec_failed and returns its key.
@@ -126,10 +128,10 @@ func (db *DB) bindStrings(s *sqlite.Stmt, e *event.Event) error {
 	if known.Has(event.KnownTTY) {
 		tty = event.TTYName(x.TTY)
 	}
-	var sum [64]byte
+	var sum [2 * sha256.Size]byte
 	hash := x.SHA256
-	if known.Has(event.KnownSHA256) && len(hash) == 32 {
-		hash = unsafe.String(&sum[0], hex.Encode(sum[:], unsafe.Slice(unsafe.StringData(hash), len(hash))))
+	if known.Has(event.KnownSHA256) && len(hash) == sha256.Size {
+		hash = hexOf(&sum, hash)
 	}
 	for _, f := range [...]struct {
 		param int
@@ -152,6 +154,11 @@ func (db *DB) bindStrings(s *sqlite.Stmt, e *event.Event) error {
 		}
 	}
 	return nil
+}
+
+// hexOf writes a hash in hex into buf, which the result is in.
+func hexOf(buf *[2 * sha256.Size]byte, hash string) string {
+	return unsafe.String(&buf[0], hex.Encode(buf[:], unsafe.Slice(unsafe.StringData(hash), len(hash))))
 }
 
 // bindString binds the id of a string in the dictionary.

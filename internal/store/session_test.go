@@ -286,3 +286,21 @@ func TestSessionNeedsAStore(t *testing.T) {
 		t.Errorf("canceled: %v", err)
 	}
 }
+
+func TestSessionIsDefensive(t *testing.T) {
+	db := open(t, t.TempDir())
+	s := session(t, db.o.Dir)
+	err := s.Trusted(func() error {
+		if err := execute(s.conn, "PRAGMA writable_schema=ON"); err != nil {
+			return err
+		}
+		on, err := pragmaInt(s.conn, "writable_schema")
+		if on != 0 {
+			t.Error("the schema can be written")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -11,6 +11,7 @@ type Stats struct {
 	Rows         [event.NumKinds]int64 // stored, by kind
 	Duplicates   int64                 // second forks and exits, not stored
 	Unchanged    int64                 // snapshot rows of what was known, not stored
+	Unmatched    int64                 // hashes of execs that are not stored, or have one
 	Invalid      int64                 // events without what their kind needs, not stored
 	GapsExtended int64                 // gaps that are part of the row before
 	Forgotten    int64                 // processes dropped from memory, see Options.MaxProcesses

@@ -103,7 +103,8 @@ type DB struct {
 	cursors map[string]int64 // set, and not yet written
 	run     int64            // runs.id, 0 = none
 	stats   Stats
-	scratch []byte // reused by one call at a time
+	seen    sightings // of binaries, in this transaction
+	scratch []byte    // reused by one call at a time
 
 	bootTime int64 // what BootTime said when the transaction began
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/sentineld/sentineld/internal/event"
 	"zombiezen.com/go/sqlite"
 )
 
@@ -19,6 +20,7 @@ func (db *DB) transact(fn func() error) error {
 	}
 	seq, cursors, stats, run := db.seq, db.cursors, db.stats, db.run
 	db.cursors = make(map[string]int64)
+	db.seen = sightings{}
 	db.bootTime = db.o.BootTime()
 	if err = db.writeCursors(cursors); err == nil {
 		err = fn()
@@ -59,6 +61,9 @@ func (db *DB) finish(before int64) error {
 	if err := db.flushProcesses(); err != nil {
 		return err
 	}
+	if err := db.flushBinaries(); err != nil {
+		return err
+	}
 	if db.seq != before {
 		return db.writeCursor("#seq", db.seq)
 	}
@@ -78,7 +83,11 @@ func (db *DB) writeCursor(name string, seq int64) error {
 	s := db.st.cursor
 	s.BindText(1, name)
 	s.BindInt64(2, seq)
-	return step(s)
+	if err := step(s); err != nil || name != detectCursor {
+		return err
+	}
+	db.st.hashesDone.BindInt64(1, seq)
+	return step(db.st.hashesDone)
 }
 
 // locked takes db.mu and runs fn in a transaction.
@@ -140,6 +149,9 @@ type statements struct {
 	alertKnown, alertInsert *sqlite.Stmt
 	gapExtend, gapIn        *sqlite.Stmt
 	alertHurt               *sqlite.Stmt
+
+	execFind, execHash, hash, hashesDone *sqlite.Stmt
+	binaryBefore, binarySeen, binaryNext *sqlite.Stmt
 }
 
 func (st *statements) prepare(conn *sqlite.Conn) error {
@@ -166,6 +178,20 @@ func (st *statements) prepare(conn *sqlite.Conn) error {
 		{&st.procChange, `UPDATE procs SET start_ns = ?5, started = ?6, parent = ?7, ppid = ?8, first_ts = ?9, image = ?10,
 			execs = ?11, ended_ts = ?12, exit_code = ?13, signal = ?14, core = ?15, presumed = ?16 WHERE id = ?1`},
 		{&st.procFind, processQuery + "WHERE p.pid = ? AND p.start = ? AND p.boot = ?"},
+		{&st.execFind, "SELECT ts FROM exec_rows WHERE ts BETWEEN ?1 AND ?1 + ?3 AND proc = ?2 ORDER BY ts LIMIT 1"},
+		{&st.execHash, fmt.Sprintf(`UPDATE exec_rows SET sha256 = ?2, known = known | %d, flags = flags | %d
+			WHERE ts = ?1 AND sha256 IS NULL AND inode = ?3 AND exe = ?4 RETURNING source`, event.KnownSHA256, flagLateHash)},
+		{&st.hash, insertInto("hash_rows", 2)},
+		{&st.hashesDone, "DELETE FROM hash_rows WHERE seq <= ?"},
+		{&st.binaryBefore, "SELECT sha256 FROM binary_rows WHERE exe = ?1 AND sha256 <> ?2 AND first_seen < ?3 ORDER BY last_seen DESC LIMIT 1"},
+		{&st.binarySeen, insertInto("binary_rows", 10) + ` ON CONFLICT DO UPDATE SET
+			dev = CASE WHEN excluded.last_seen >= last_seen THEN excluded.dev ELSE dev END,
+			inode = CASE WHEN excluded.last_seen >= last_seen THEN excluded.inode ELSE inode END,
+			size = coalesce(excluded.size, size),
+			mtime = CASE WHEN excluded.last_seen >= last_seen THEN coalesce(excluded.mtime, mtime) ELSE mtime END,
+			previous = CASE WHEN excluded.last_seen > last_seen AND excluded.execs > 0 THEN coalesce(excluded.previous, previous) ELSE previous END,
+			first_seen = min(first_seen, excluded.first_seen), last_seen = max(last_seen, excluded.last_seen), execs = execs + excluded.execs`},
+		{&st.binaryNext, "UPDATE binary_rows SET previous = ?2 WHERE exe = ?1 AND sha256 <> ?2 AND first_seen > ?3 AND previous IS NULL"},
 		{&st.cursor, "INSERT INTO cursors VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq"},
 		{&st.position, "UPDATE runs SET session = ?, session_seq = ? WHERE id = ?"},
 		{&st.alertFold, `SELECT n, last_seen FROM alert_rows

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -123,8 +124,15 @@ func (q *queue) push(t Type, payload []byte) { // with mu held
 }
 
 // drop counts what is not put. The rows of a sync are no events, but the client
-// that comes must know that it needs another. With mu held.
+// that comes must know that it needs another. A hash is none either: without it
+// nothing is missing but that the exec has none. With mu held.
 func (q *queue) drop(t Type, batch []event.Event) {
+	hashes := func(e event.Event) bool { return e.Kind == event.KindHash }
+	if t == TypeBatch {
+		if batch = slices.DeleteFunc(slices.Clone(batch), hashes); len(batch) == 0 {
+			return
+		}
+	}
 	q.unsure = true
 	if q.droppedFrom == 0 {
 		q.droppedFrom = time.Now().UnixNano()

@@ -83,6 +83,50 @@ func TestFullWithoutClient(t *testing.T) {
 	})
 }
 
+// A hash that finds no room is missing at its exec, and nowhere else: no event is
+// lost with it, and no list of processes is needed for it.
+func TestHashesThatDoNotFitAreNoLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewServer(ServerOptions{Boot: testBoot, QueueBytes: 1000, NeedSync: func() { t.Error("a sync is asked for") }})
+		late := event.Event{Kind: event.KindHash, Hash: &event.Hash{Exe: "/bin/x"}, StartNS: 9}
+		for _, batch := range [][]event.Event{{numbered(event.KindExec, 1, 900)}, {late, late}, {late}} {
+			if err := s.Put(t.Context(), batch); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, served := connect(t, s, Hello{Session: s.session})
+		if !c.Welcome.Resumed {
+			t.Error("not resumed")
+		}
+		if m := next(t, c); m.Events[0].StartNS != 1 {
+			t.Fatalf("first is event %d, want 1", m.Events[0].StartNS)
+		}
+		if err := c.Ack(1); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if err := s.Put(t.Context(), []event.Event{late}); err != nil {
+			t.Fatal(err)
+		}
+		if m := next(t, c); len(m.Events) != 1 || m.Events[0].Kind != event.KindHash {
+			t.Errorf("%+v, want the hash and no gap", m.Events)
+		}
+		c.Close()
+		<-served
+
+		// Where it goes together with others, those are counted.
+		q := newQueue(event.Codec{Boot: testBoot}, 10)
+		for _, batch := range [][]event.Event{{numbered(event.KindExec, 1, 900)}, {late, numbered(event.KindFork, 2, 0)}} {
+			if _, err := q.put(t.Context(), TypeBatch, batch); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if q.dropped != [event.NumKinds]uint64{event.KindFork: 1} || !q.unsure {
+			t.Errorf("dropped %v", q.dropped)
+		}
+	})
+}
+
 func at(ns int64, e event.Event) event.Event {
 	e.Time = ns
 	return e

@@ -3,6 +3,7 @@
 ALTER TABLE exec_rows ADD COLUMN env TEXT;    -- NAME=VALUE, each followed by a NUL
 ALTER TABLE failure_rows ADD COLUMN env TEXT; -- likewise
 -- exec_rows.flags and failure_rows.flags: 64 redacted; 8, 16 and 32 are gained.
+-- exec_rows.flags: 128 the hash came after the exec was stored.
 
 -- A path may hold one content after another, and a content may be at many paths.
 DROP VIEW binaries;
@@ -10,23 +11,31 @@ DROP TABLE binary_rows; -- was never filled
 CREATE TABLE binary_rows (
   exe        INTEGER NOT NULL, -- STRINGS
   sha256     INTEGER NOT NULL, -- STRINGS: hex
-  dev        INTEGER NOT NULL, -- of the file that was seen last
-  inode      INTEGER NOT NULL,
-  size       INTEGER NOT NULL, -- bytes
-  mtime      INTEGER NOT NULL, -- Unix ns
+  dev        INTEGER,          -- of the file that was seen last
+  inode      INTEGER,
+  size       INTEGER,          -- bytes
+  mtime      INTEGER,          -- Unix ns
   first_seen INTEGER NOT NULL, -- Unix ns
   last_seen  INTEGER NOT NULL, -- Unix ns
-  execs      INTEGER NOT NULL, -- execs of it that are known with this hash
-  previous   INTEGER,          -- STRINGS: the hash that was seen at exe before this one; NULL = none
+  execs      INTEGER NOT NULL, -- execs that are known with this hash; not what was found running
+  previous   INTEGER,          -- STRINGS: the other hash that was seen at exe before; NULL = none
   PRIMARY KEY (exe, sha256)
 ) WITHOUT ROWID;
 
 -- Hashes that came after their exec was stored: rules that read them look at that
--- exec again when its number here is new.
+-- exec again when its number here is new. Once they have, the row goes.
 CREATE TABLE hash_rows (
   seq     INTEGER PRIMARY KEY, -- order of arrival, with those of the events
   exec_ts INTEGER NOT NULL     -- exec_rows.ts
 );
+
+-- For detection, not for rules: which execs got a hash late, in the order of its
+-- arrival, and the hashes that came with their exec.
+CREATE VIEW late_hashes AS SELECT seq, exec_ts AS ts FROM hash_rows;
+CREATE VIEW early_hashes AS SELECT
+  e.ts AS ts,
+  (SELECT s FROM strings WHERE id = e.sha256) AS sha256
+FROM exec_rows e WHERE e.flags & 128 = 0;
 
 CREATE VIEW binaries AS SELECT
   b.first_seen AS ts,
