@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"unsafe"
@@ -71,6 +72,25 @@ func (r raw) setProgress(ops int32, f *progressFunc) {
 func (r raw) setAuthorizer(f *authorizeFunc) error {
 	if rc := lib.Xsqlite3_set_authorizer(r.tls, r.db, *(*uintptr)(unsafe.Pointer(f)), 0); rc != lib.SQLITE_OK {
 		return fmt.Errorf("set authorizer: %w", sqlite.ResultCode(rc).ToError())
+	}
+	return nil
+}
+
+// setDefensive is SQLITE_DBCONFIG_DEFENSIVE, which takes two arguments
+// (sqlite.org/c3ref/c_dbconfig_defensive.html). The driver's SetDefensive (v1.4.2)
+// passes one, and SQLite writes to where what lies behind it in memory points.
+func setDefensive(c *sqlite.Conn) error {
+	r, err := rawConn(c)
+	if err != nil {
+		return err
+	}
+	args := libc.NewVaList(int32(1), uintptr(0))
+	if args == 0 {
+		return errors.New("set defensive: out of memory")
+	}
+	defer libc.Xfree(r.tls, args)
+	if rc := lib.Xsqlite3_db_config(r.tls, r.db, lib.SQLITE_DBCONFIG_DEFENSIVE, args); rc != lib.SQLITE_OK {
+		return fmt.Errorf("set defensive: %w", sqlite.ResultCode(rc).ToError())
 	}
 	return nil
 }

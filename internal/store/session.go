@@ -147,7 +147,7 @@ func (s *Session) open(path string, o SessionOptions, frozen bool) (err error) {
 	if err := registerFunctions(conn); err != nil {
 		return err
 	}
-	if err := conn.SetDefensive(true); err != nil {
+	if err := setDefensive(conn); err != nil {
 		return err
 	}
 	for limit, n := range map[sqlite.Limit]int32{
