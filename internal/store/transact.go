@@ -160,7 +160,7 @@ func (st *statements) prepare(conn *sqlite.Conn) error {
 			execs = ?11, ended_ts = ?12, exit_code = ?13, signal = ?14, core = ?15, presumed = ?16 WHERE id = ?1`},
 		{&st.procFind, processQuery + "WHERE p.pid = ? AND p.start = ? AND p.boot = ?"},
 		{&st.cursor, "INSERT INTO cursors VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq"},
-		{&st.position, "UPDATE runs SET session = ?, session_seq = ? WHERE id = ?"},
+		{&st.position, "UPDATE run_rows SET session = ?, session_seq = ? WHERE id = ?"},
 		{&st.alertFold, `SELECT n, last_seen FROM alert_rows
 			WHERE rule_id = ? AND key = ? AND state <> 'closed' ORDER BY last_seen DESC LIMIT 1`},
 		{&st.alertRepeat, `UPDATE alert_rows SET count = count + ?2, last_seen = max(last_seen, ?3),
