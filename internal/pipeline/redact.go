@@ -34,7 +34,8 @@ type Redactor struct {
 	edits []edit
 	cut   bool // the end of src is not the end of what was given
 	outer [maxDepth]word
-	bufs  [maxDepth][]byte // decoded words, one for each depth
+	cmds  [maxDepth]command // being read, one for each depth
+	bufs  [maxDepth][]byte  // decoded words, one for each depth
 	marks [maxDepth][]mark
 }
 
@@ -115,7 +116,8 @@ func firstArg(args string) string {
 
 func (r *Redactor) args(x *event.Exec, p *program) {
 	r.start(x.Args)
-	cmd := command{prog: p}
+	cmd := &r.cmds[0]
+	*cmd = command{prog: p}
 	if p != nil {
 		cmd.skip = p.skip
 	}
@@ -130,7 +132,7 @@ func (r *Redactor) args(x *event.Exec, p *program) {
 		w := word{text: rest[:end], off: at}
 		rest = rest[min(end+1, len(rest)):]
 		if !first {
-			r.step(&cmd, w)
+			r.step(cmd, w)
 			continue
 		}
 		first = false

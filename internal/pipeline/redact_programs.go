@@ -63,7 +63,11 @@ func (p *program) short(letter byte, seen string) *rule {
 // lookup finds a program by the path, the name or argv[0] that it was executed
 // by, without .exe and version: mysql5.7, psql-16.
 func (r *Redactor) lookup(path string) *program {
-	name := path[strings.LastIndexAny(path, `/\`)+1:]
+	begin := len(path)
+	for begin > 0 && path[begin-1] != '/' && path[begin-1] != '\\' {
+		begin--
+	}
+	name := path[begin:]
 	name = strings.TrimPrefix(name, "-") // of a login shell
 	var buf [maxName]byte
 	folded, ok := lower(&buf, name)
@@ -74,8 +78,10 @@ func (r *Redactor) lookup(path string) *program {
 		folded = folded[:n]
 	}
 	for {
-		if p := r.programs[string(folded)]; p != nil {
-			return p
+		if len(r.programs) > 0 {
+			if p := r.programs[string(folded)]; p != nil {
+				return p
+			}
 		}
 		if p := programs[string(folded)]; p != nil {
 			return p

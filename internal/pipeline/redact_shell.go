@@ -18,9 +18,10 @@ func (r *Redactor) script(w word, from int, cmd *command) {
 		return
 	}
 	r.outer[level] = w
-	first := command{start: true}
+	first := &r.cmds[level]
+	*first = command{start: true}
 	if cmd != nil {
-		first = *cmd
+		*first = *cmd
 		first.joined = false // its words are taken here
 	}
 	t := w.text
@@ -29,7 +30,7 @@ func (r *Redactor) script(w word, from int, cmd *command) {
 		case ' ', '\t', '\r', '<', '>':
 			i++
 		case '\n', ';', '&', '|', '(', ')', '`':
-			first = command{start: true}
+			*first = command{start: true}
 			i++
 		default:
 			if strings.HasPrefix(t[i:], "$(") {
@@ -38,11 +39,11 @@ func (r *Redactor) script(w word, from int, cmd *command) {
 			}
 			var inner word
 			inner, i = r.next(t, i, level)
-			r.step(&first, inner)
+			r.step(first, inner)
 		}
 	}
 	if cmd != nil {
-		*cmd = first
+		*cmd = *first
 		cmd.joined = true
 	}
 }
