@@ -33,7 +33,7 @@ type runCmd struct {
 	sourceFlags `embed:""`
 	hashFlags   `embed:""`
 
-	Output     string `help:"frames serves sentineld, json prints one JSON object an event." enum:"frames,json" default:"frames"`
+	Output     string `help:"frames serves sentineld, json prints one JSON object an event, with arguments as they are, unredacted." enum:"frames,json" default:"frames"`
 	Socket     string `help:"Unix socket to serve on (default ${socket})." placeholder:"PATH" xor:"where"`
 	Stdio      bool   `help:"Serve one client on standard input and output and end with it." xor:"where"`
 	QueueBytes int    `help:"Events held in memory until sentineld has stored them (default ${default})." default:"8388608" placeholder:"BYTES"`

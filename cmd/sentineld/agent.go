@@ -34,6 +34,8 @@ type agentOptions struct {
 	BatchRows  int
 	BatchDelay time.Duration
 	Fold       time.Duration
+	Redactor   *pipeline.Redactor
+	Unredacted bool // secrets are stored as they are
 	Sinks      []alert.Sink
 	Live       io.Writer // nil = do not print events
 	Log        *slog.Logger
@@ -65,7 +67,7 @@ func runAgent(drain, abort context.Context, o agentOptions) (err error) {
 
 	// 2: the store.
 	a := &agent{o: o, started: time.Now()}
-	if a.db, err = store.Open(drain, store.Options{Dir: o.DataDir, Log: o.Log, BootTime: bootTime}); err != nil {
+	if a.db, err = store.Open(drain, store.Options{Dir: o.DataDir, Log: o.Log, BootTime: bootTime, Unredacted: o.Unredacted}); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.db.Close()) }()
@@ -107,6 +109,7 @@ func runAgent(drain, abort context.Context, o agentOptions) (err error) {
 	users := &pipeline.Users{}
 	a.pipeline = pipeline.New(sink{a}, pipeline.Options{
 		BatchRows: o.BatchRows, BatchDelay: o.BatchDelay, User: users.Lookup, Log: o.Log,
+		Redactor: o.Redactor, Unredacted: o.Unredacted,
 		Fatal: func(err error) bool { return errors.Is(err, store.ErrFatal) },
 	})
 	items := make(chan pipeline.Item, itemsQueued)
@@ -232,6 +235,9 @@ func (a *agent) status() health.Agent {
 	var lossy string
 	if h.Loss, lossy = a.losses.status(time.Now()); lossy != "" {
 		worse(health.Degraded, "%s", lossy)
+	}
+	if a.o.Unredacted {
+		worse(health.Degraded, "secrets in arguments and environment are stored as they are (redact.enabled is false)")
 	}
 	p, failure := a.pipeline.Status()
 	h.Pipeline = &p

@@ -12,6 +12,7 @@ import (
 	"github.com/sentineld/sentineld/internal/alert"
 	"github.com/sentineld/sentineld/internal/cli"
 	"github.com/sentineld/sentineld/internal/config"
+	"github.com/sentineld/sentineld/internal/pipeline"
 )
 
 type runCmd struct {
@@ -56,6 +57,14 @@ func (r *runCmd) Run(ctx context.Context, c *config.Config, log *slog.Logger, st
 		DataDir: c.DataDir, Rules: rules, Deadline: c.Detect.Deadline, Fold: c.Alerts.Fold,
 		BatchRows: c.Store.BatchRows, BatchDelay: c.Store.BatchDelay, Log: log,
 		Link: linkOptions{Socket: c.Collector.Socket, Program: c.Collector.Procmond, Args: procmondArgs(c), Stderr: std.err, Log: log},
+	}
+	if o.Unredacted = !c.Redact.Enabled; o.Unredacted {
+		log.Warn("secrets in arguments and environment are stored as they are (redact.enabled is false)")
+	}
+	var err error
+	o.Redactor, err = pipeline.NewRedactor(pipeline.RedactOptions{Flags: c.Redact.Flags, Env: c.Redact.Env, Programs: c.Redact.Programs})
+	if err != nil {
+		return cli.Usagef("redact: %w", err)
 	}
 	switch c.Alerts.Output {
 	case "text":

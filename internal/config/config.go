@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/sentineld/sentineld/internal/pipeline"
 )
 
 // Config is all settings. The tags are the names in files and, upper-case and
@@ -17,6 +19,7 @@ type Config struct {
 	Log       Log       `yaml:"log"`
 	Collector Collector `yaml:"collector"`
 	Store     Store     `yaml:"store"`
+	Redact    Redact    `yaml:"redact"`
 	Rules     Rules     `yaml:"rules"`
 	Detect    Detect    `yaml:"detect"`
 	Alerts    Alerts    `yaml:"alerts"`
@@ -51,6 +54,14 @@ type Store struct {
 	BatchDelay time.Duration `yaml:"batch_delay" help:"how long an event waits for others to be stored with, 1ms to 10s"`
 }
 
+// Redact is which secrets are replaced before anything is stored.
+type Redact struct {
+	Enabled  bool     `yaml:"enabled" help:"replace secrets in arguments and environment before they are stored"`
+	Flags    []string `yaml:"flags" help:"further flags with a secret, without dashes: my-cred is --my-cred X and --my-cred=X of any program"`
+	Env      []string `yaml:"env" help:"further variables with a secret; * at an end stands for anything: MY_CRED, CORP_*"`
+	Programs []string `yaml:"programs" help:"further flags with a secret of one program: mytool:-p, mytool:--pin, mytool:/p:"`
+}
+
 // Rules is which rules are evaluated.
 type Rules struct {
 	Defaults bool     `yaml:"defaults" help:"evaluate the built-in rules"`
@@ -79,6 +90,7 @@ func Default() Config {
 			FlushDelay: 50 * time.Millisecond, PollInterval: time.Second, HashRate: 64 << 20, HashMax: 512 << 20,
 		},
 		Store:  Store{BatchRows: 1000, BatchDelay: 250 * time.Millisecond},
+		Redact: Redact{Enabled: true},
 		Rules:  Rules{Defaults: true},
 		Detect: Detect{Deadline: 2 * time.Second},
 		Alerts: Alerts{Output: "text", Fold: time.Hour},
@@ -89,7 +101,14 @@ func Default() Config {
 func (c *Config) check() []fault {
 	var faults []fault
 	fail := func(path, format string, args ...any) {
-		faults = append(faults, fault{path, fmt.Sprintf(format, args...)})
+		faults = append(faults, fault{path: path, problem: fmt.Sprintf(format, args...)})
+	}
+	each := func(path string, list []string, check func(string) error) {
+		for i, s := range list {
+			if err := check(s); err != nil {
+				faults = append(faults, fault{path, err.Error(), i + 1})
+			}
+		}
 	}
 	oneOf := func(path, value string, allowed ...string) {
 		for _, a := range allowed {
@@ -134,6 +153,9 @@ func (c *Config) check() []fault {
 	number("collector.hash_max", c.Collector.HashMax, 4096, 1<<30)
 	number("store.batch_rows", c.Store.BatchRows, 1, 100_000)
 	duration("store.batch_delay", c.Store.BatchDelay, time.Millisecond, 10*time.Second)
+	each("redact.flags", c.Redact.Flags, pipeline.CheckFlag)
+	each("redact.env", c.Redact.Env, pipeline.CheckEnv)
+	each("redact.programs", c.Redact.Programs, pipeline.CheckProgram)
 	duration("detect.deadline", c.Detect.Deadline, 10*time.Millisecond, time.Minute)
 	oneOf("alerts.output", c.Alerts.Output, "text", "json", "none")
 	duration("alerts.fold", c.Alerts.Fold, 0, 30*24*time.Hour)
@@ -141,4 +163,7 @@ func (c *Config) check() []fault {
 }
 
 // fault is a value that cannot be.
-type fault struct{ path, problem string }
+type fault struct {
+	path, problem string
+	item          int // of a list, from 1; 0 = all of the value
+}

@@ -33,7 +33,8 @@ type file struct {
 // place is where a value stands.
 type place struct {
 	file         *file
-	line, column int // from 1
+	line, column int     // from 1
+	items        []place // where its items stand, of a list
 }
 
 // error is a problem at a place, with the line and a caret under it.
@@ -65,9 +66,9 @@ func (f *file) at(n ast.Node) place {
 
 func (f *file) token(t *token.Token) place {
 	if t == nil || t.Position == nil {
-		return place{f, 1, 1}
+		return place{file: f, line: 1, column: 1}
 	}
-	return place{f, max(1, t.Position.Line), max(1, t.Position.Column)}
+	return place{file: f, line: max(1, t.Position.Line), column: max(1, t.Position.Column)}
 }
 
 func (f *file) fail(p place, format string, args ...any) {
@@ -82,11 +83,11 @@ func (f *file) apply(options map[string]reflect.Value) map[string]place {
 	if i := notUTF8(f.src); i >= 0 {
 		before := string(f.src[:i])
 		column := utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:]) + 1
-		f.fail(place{f, strings.Count(before, "\n") + 1, column}, "this is no UTF-8 text")
+		f.fail(place{file: f, line: strings.Count(before, "\n") + 1, column: column}, "this is no UTF-8 text")
 		return found
 	}
 	if depth(f.src) > maxDepth {
-		f.fail(place{f, 1, 1}, "brackets are nested more than %d deep", maxDepth)
+		f.fail(place{file: f, line: 1, column: 1}, "brackets are nested more than %d deep", maxDepth)
 		return found
 	}
 	tree, err := parser.ParseBytes(f.src, 0)
@@ -95,7 +96,7 @@ func (f *file) apply(options map[string]reflect.Value) map[string]place {
 		if errors.As(err, &y) {
 			f.fail(f.token(y.GetToken()), "%s", oneLine(y.GetMessage()))
 		} else {
-			f.fail(place{f, 1, 1}, "%s", oneLine(err.Error()))
+			f.fail(place{file: f, line: 1, column: 1}, "%s", oneLine(err.Error()))
 		}
 		return found
 	}
@@ -147,7 +148,13 @@ func (f *file) mapping(m *ast.MappingNode, prefix string, options map[string]ref
 				f.fail(f.at(key), "%s is set twice", path)
 				continue
 			}
-			found[path] = f.at(v.Value)
+			p := f.at(v.Value)
+			if list, ok := v.Value.(*ast.SequenceNode); ok {
+				for _, item := range list.Values {
+					p.items = append(p.items, f.at(item))
+				}
+			}
+			found[path] = p
 			f.value(v.Value, path, option)
 			continue
 		}

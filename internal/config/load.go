@@ -76,6 +76,9 @@ func Load(l Layers) (Loaded, error) {
 	}
 	for _, f := range out.check() {
 		if p, ok := where[f.path]; ok {
+			if f.item > 0 {
+				p = p.items[f.item-1]
+			}
 			errs = append(errs, p.error(f.path+": "+f.problem))
 		} else {
 			errs = append(errs, fmt.Errorf("%s (%s): %s", f.path, out.Origins[f.path], f.problem))

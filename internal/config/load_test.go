@@ -197,6 +197,15 @@ func TestBrokenFiles(t *testing.T) {
 		{"list without a value", "rules:\n  dirs:\n", `c.yaml:2:9: rules.dirs is empty, not a list of texts
   2 |   dirs:
     |         ^`},
+		{"item of a list", "redact:\n  flags: [my-cred, --pin]\n", `c.yaml:2:20: redact.flags: flag "--pin": write it without dashes
+  2 |   flags: [my-cred, --pin]
+    |                    ^`},
+		{"variables and programs", "redact:\n  env:\n  - MY_*\n  - A*B\n  programs:\n  - mytool\n", `c.yaml:4:5: redact.env: variable "A*B": want letters, digits, _, - and ., and * only at an end
+  4 |   - A*B
+    |     ^
+c.yaml:6:5: redact.programs: program "mytool": want PROGRAM:FLAG, such as mytool:-p or mytool:--pin
+  6 |   - mytool
+    |     ^`},
 		{"two faults", "collector:\n  ring_bytes: 5000\n  args_max: 7\n", `c.yaml:2:15: collector.ring_bytes: 5000 is not a power of two
   2 |   ring_bytes: 5000
     |               ^
@@ -270,6 +279,7 @@ func TestBrokenEnvironment(t *testing.T) {
 		{"SENTINELD_STORE_BATCH_ROWS=many", `environment: SENTINELD_STORE_BATCH_ROWS: "many" is no whole number`},
 		{"SENTINELD_STORE_BATCH_DELAY=5", `environment: SENTINELD_STORE_BATCH_DELAY: "5" is no duration (such as 250ms, 10s, 1h)`},
 		{"SENTINELD_RULES_DEFAULTS=maybe", `environment: SENTINELD_RULES_DEFAULTS: "maybe" is neither true nor false`},
+		{"SENTINELD_REDACT_FLAGS=a-b,-c", `redact.flags (SENTINELD_REDACT_FLAGS): flag "-c": write it without dashes`},
 		{"SENTINELD_STORE_BATCH_ROWS=0", "store.batch_rows (SENTINELD_STORE_BATCH_ROWS): 0 is not between 1 and 100000"},
 	} {
 		_, err := Load(Layers{File: file, Env: []string{test.env}})
@@ -328,7 +338,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("a field has no yaml tag: %q", path)
 		}
 	}
-	if reflect.TypeFor[Config]().NumField() != 7 {
+	if reflect.TypeFor[Config]().NumField() != 8 {
 		t.Log("new sections need a row in the documentation")
 	}
 }

@@ -127,7 +127,7 @@ type Exec struct {
 	// a NUL byte, in the order of the process.
 	Env string
 
-	Redacted bool // secrets in Args, Env or paths were replaced, see package pipeline
+	Redacted bool // secrets in Args or Env were replaced, see package pipeline
 
 	User string // name of UID; the agent looks it up, it is not encoded
 }

@@ -47,6 +47,8 @@ type Options struct {
 	BatchRows  int           // events that are stored at once at most; 0 = 1,000
 	BatchDelay time.Duration // how long an event waits for others; 0 = 250 ms
 	User       func(uid uint32) (string, bool)
+	Redactor   *Redactor // of secrets; nil = as NewRedactor makes it without options
+	Unredacted bool      // secrets are stored, and Redactor is not used
 	// Fatal tells that an error of the store will not go away; nil = none will.
 	Fatal func(error) bool
 	Log   *slog.Logger
@@ -61,6 +63,9 @@ func (o *Options) fillDefaults() {
 	}
 	if o.User == nil {
 		o.User = func(uint32) (string, bool) { return "", false }
+	}
+	if o.Redactor == nil {
+		o.Redactor = &Redactor{}
 	}
 	if o.Fatal == nil {
 		o.Fatal = func(error) bool { return false }
@@ -221,11 +226,17 @@ func (p *Pipeline) retry(ctx context.Context, store func() error) error {
 	}
 }
 
-// enrich adds the names of users.
+// enrich replaces secrets and adds the names of users.
 func (p *Pipeline) enrich(batch []event.Event) {
 	for i := range batch {
 		e := &batch[i]
-		if e.Exec == nil || !e.Known.Has(event.KnownUID) {
+		if e.Exec == nil {
+			continue
+		}
+		if !p.o.Unredacted {
+			p.o.Redactor.Exec(e.Exec)
+		}
+		if !e.Known.Has(event.KnownUID) {
 			continue
 		}
 		if name, ok := p.o.User(e.Exec.UID); ok {

@@ -13,19 +13,19 @@ import (
 func Views() []string { return slices.Clone(viewNames[:]) }
 
 var viewNames = [...]string{
-	"execs", "exec_failures", "forks", "exits", "processes", "gaps", "binaries", "alerts",
+	"execs", "exec_failures", "forks", "exits", "processes", "gaps", "binaries", "alerts", "runs",
 }
 
 // viewTables are the tables that the views rest on.
 var viewTables = [...]string{
 	"boots", "strings", "procs", "exec_rows", "failure_rows", "fork_rows", "exit_rows", "gap_rows",
-	"binary_rows", "alert_rows",
+	"binary_rows", "alert_rows", "run_rows",
 }
 
 // mainTables names the view that each table is the rows of.
 var mainTables = map[string]string{
 	"exec_rows": "execs", "failure_rows": "exec_failures", "fork_rows": "forks", "exit_rows": "exits", "procs": "processes",
-	"gap_rows": "gaps", "binary_rows": "binaries", "alert_rows": "alerts",
+	"gap_rows": "gaps", "binary_rows": "binaries", "alert_rows": "alerts", "run_rows": "runs",
 }
 
 // engineTables are the virtual tables of SQLite and of its shell that look

@@ -23,6 +23,10 @@ type Run struct {
 
 // BeginRun records that the agent runs since now and returns the run before.
 func (db *DB) BeginRun(ctx context.Context, boot event.BootID, now int64) (previous Run, err error) {
+	redacted := int64(1)
+	if db.o.Unredacted {
+		redacted = 0
+	}
 	err = db.locked(ctx, func() error {
 		if previous, err = db.lastRun(); err != nil {
 			return err
@@ -35,8 +39,8 @@ func (db *DB) BeginRun(ctx context.Context, boot event.BootID, now int64) (previ
 		for _, g := range db.gaps { // up to its end somebody was there to tell it
 			previous.LastEvent = max(previous.LastEvent, g.until)
 		}
-		return query(db.conn, "INSERT INTO runs(started, boot) VALUES (?, ?) RETURNING id",
-			func(s *sqlite.Stmt) { db.run = s.ColumnInt64(0) }, now, boot[:])
+		return query(db.conn, "INSERT INTO run_rows(started, boot, redacted) VALUES (?, ?, ?) RETURNING id",
+			func(s *sqlite.Stmt) { db.run = s.ColumnInt64(0) }, now, boot[:], redacted)
 	})
 	if err != nil {
 		return Run{}, fmt.Errorf("begin run: %w", err)
@@ -47,7 +51,7 @@ func (db *DB) BeginRun(ctx context.Context, boot event.BootID, now int64) (previ
 // EndRun records that the run that BeginRun recorded came to its end.
 func (db *DB) EndRun(ctx context.Context, now int64) error {
 	err := db.locked(ctx, func() error {
-		return query(db.conn, "UPDATE runs SET ended = ? WHERE id = ?", func(*sqlite.Stmt) {}, now, db.run)
+		return query(db.conn, "UPDATE run_rows SET ended = ? WHERE id = ?", func(*sqlite.Stmt) {}, now, db.run)
 	})
 	if err != nil {
 		return fmt.Errorf("end run: %w", err)
@@ -56,7 +60,7 @@ func (db *DB) EndRun(ctx context.Context, now int64) error {
 }
 
 func (db *DB) lastRun() (r Run, err error) {
-	err = query(db.conn, "SELECT id, started, ended, boot, session, session_seq FROM runs ORDER BY id DESC LIMIT 1", func(s *sqlite.Stmt) {
+	err = query(db.conn, "SELECT id, started, ended, boot, session, session_seq FROM run_rows ORDER BY id DESC LIMIT 1", func(s *sqlite.Stmt) {
 		r.ID, r.Started, r.Ended = s.ColumnInt64(0), s.ColumnInt64(1), s.ColumnInt64(2)
 		s.ColumnBytes(3, r.Boot[:])
 		r.Session, r.SessionSeq = s.ColumnText(4), uint64(s.ColumnInt64(5))
@@ -76,7 +80,7 @@ func (db *DB) Position(ctx context.Context) (session string, seq uint64, err err
 	if db.failed != nil {
 		return "", 0, db.failed
 	}
-	err = query(db.conn, "SELECT session, session_seq FROM runs WHERE session IS NOT NULL ORDER BY id DESC LIMIT 1", func(s *sqlite.Stmt) {
+	err = query(db.conn, "SELECT session, session_seq FROM run_rows WHERE session IS NOT NULL ORDER BY id DESC LIMIT 1", func(s *sqlite.Stmt) {
 		session, seq = s.ColumnText(0), uint64(s.ColumnInt64(1))
 	})
 	if err != nil {
@@ -93,7 +97,7 @@ func (db *DB) writePosition(batch []event.Event, session string, seq uint64) err
 		if len(batch) > 0 {
 			started = batch[0].Time
 		}
-		err := query(db.conn, "INSERT INTO runs(started) VALUES (?) RETURNING id", func(s *sqlite.Stmt) { db.run = s.ColumnInt64(0) }, started)
+		err := query(db.conn, "INSERT INTO run_rows(started) VALUES (?) RETURNING id", func(s *sqlite.Stmt) { db.run = s.ColumnInt64(0) }, started)
 		if err != nil {
 			return err
 		}

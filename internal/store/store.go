@@ -61,6 +61,8 @@ type Options struct {
 	// seen; setting the clock later does not change what is stored.
 	BootTime func() int64
 
+	Unredacted bool // the caller stores secrets as they are: BeginRun records it
+
 	MaxStringBytes int // of the dictionary's cache; default 4 MiB
 	MaxExited      int // exited processes to remember for late children; default 4,096
 	MaxProcesses   int // processes to keep in memory, living and exited; default 1,048,576

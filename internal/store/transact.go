@@ -193,7 +193,7 @@ func (st *statements) prepare(conn *sqlite.Conn) error {
 			first_seen = min(first_seen, excluded.first_seen), last_seen = max(last_seen, excluded.last_seen), execs = execs + excluded.execs`},
 		{&st.binaryNext, "UPDATE binary_rows SET previous = ?2 WHERE exe = ?1 AND sha256 <> ?2 AND first_seen > ?3 AND previous IS NULL"},
 		{&st.cursor, "INSERT INTO cursors VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq"},
-		{&st.position, "UPDATE runs SET session = ?, session_seq = ? WHERE id = ?"},
+		{&st.position, "UPDATE run_rows SET session = ?, session_seq = ? WHERE id = ?"},
 		{&st.alertFold, `SELECT n, last_seen FROM alert_rows
 			WHERE rule_id = ? AND key = ? AND state <> 'closed' ORDER BY last_seen DESC LIMIT 1`},
 		{&st.alertRepeat, `UPDATE alert_rows SET count = count + ?2, last_seen = max(last_seen, ?3),

@@ -23,6 +23,7 @@ var contract = map[string]string{
 	"binaries":  `sha256 exe dev inode size mtime first_seen execs last_seen previous`,
 	"alerts": `id ts time rule_id rule_name severity state count first_seen last_seen process title evidence
 		complete`,
+	"runs": `ts time started ended redacted`,
 }
 
 func TestViewsHaveTheColumnsOfTheContract(t *testing.T) {

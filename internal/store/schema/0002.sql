@@ -211,3 +211,17 @@ CREATE VIEW processes AS SELECT
   environ_json(e.env) AS env,
   e.flags >> 6 & 1 AS redacted
 FROM procs r LEFT JOIN exec_rows e ON e.ts = r.image LEFT JOIN strings x ON x.id = e.exe;
+
+-- Runs of the agent: whether secrets were redacted before they were stored.
+ALTER TABLE runs RENAME TO run_rows;
+ALTER TABLE run_rows ADD COLUMN redacted INTEGER; -- NULL = not known
+CREATE VIEW runs AS SELECT
+  r.started AS ts,
+  rfc3339(r.started) AS time,
+  r.started AS started,
+  r.ended AS ended,
+  r.redacted AS redacted,
+  lower(hex(r.boot)) AS boot,
+  r.session AS session,
+  r.session_seq AS session_seq
+FROM run_rows r;

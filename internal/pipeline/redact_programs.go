@@ -1,0 +1,435 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// program is what is known of how a program is told a secret, and how it executes
+// another one that may be told one.
+type program struct {
+	rules    []rule
+	optional bool   // the value of a long flag is behind = or a dash begins the next flag
+	bools    string // letters of flags that take no value
+	notes    string // of those, what then wants to know about
+	values   string // letters of flags that take one
+	longs    string // long flags that take one
+	flags    string // long flags that take none, where all others do
+
+	skip     int    // words that are no flags before a command that it executes
+	joins    bool   // that is a text, all that follows together
+	shell    bool   // -c is followed by a text that is one
+	dashes   bool   // -- is followed by a command
+	starts   string // and so are these
+	subs     string // subcommands that matter
+	executes string // of those, with a command behind one more word
+
+	// then says what a word that is no flag is; it may say what the next one is.
+	then func(c *command, word string) kind
+}
+
+// noCommand is the skip of a program that executes none.
+const noCommand = -1
+
+// rule is a flag with a secret: one letter (-p), a long one (--pass, -passin), or
+// that of Windows (/rp; with the value attached: /p:).
+type rule struct {
+	flag  string
+	kind  kind
+	form  form
+	after string // only behind this subcommand
+}
+
+// form is where the value of a flag of one letter is.
+type form uint8
+
+const (
+	either   form = iota // -pSECRET or -p SECRET
+	attached             // -pSECRET; -p alone asks
+	apart                // -p SECRET; -pxy are more flags
+)
+
+func (p *program) short(letter byte, seen string) *rule {
+	for i := range p.rules {
+		r := &p.rules[i]
+		if len(r.flag) == 2 && r.flag[0] == '-' && r.flag[1] == letter && (r.after == "" || r.after == seen) {
+			return r
+		}
+	}
+	return nil
+}
+
+// lookup finds a program by the path, the name or argv[0] that it was executed
+// by, without .exe and version: mysql5.7, psql-16.
+func (r *Redactor) lookup(path string) *program {
+	begin := len(path)
+	for begin > 0 && path[begin-1] != '/' && path[begin-1] != '\\' {
+		begin--
+	}
+	name := path[begin:]
+	name = strings.TrimPrefix(name, "-") // of a login shell
+	var buf [maxName]byte
+	folded, ok := lower(&buf, name)
+	if !ok || len(folded) == 0 {
+		return nil
+	}
+	if n := len(folded) - len(".exe"); n > 0 && string(folded[n:]) == ".exe" {
+		folded = folded[:n]
+	}
+	for {
+		if len(r.programs) > 0 {
+			if p := r.programs[string(folded)]; p != nil {
+				return p
+			}
+		}
+		if p := programs[string(folded)]; p != nil {
+			return p
+		}
+		n := len(folded)
+		for n > 1 && (isDigit(folded[n-1]) || folded[n-1] == '.' || folded[n-1] == '-') {
+			n--
+		}
+		if n == len(folded) {
+			return nil
+		}
+		folded = folded[:n]
+	}
+}
+
+// next makes the word behind one of these a secret.
+func next(words ...string) func(*command, string) kind {
+	return func(c *command, w string) kind {
+		for _, s := range words {
+			if strings.EqualFold(s, w) {
+				c.next = whole
+			}
+		}
+		return nothing
+	}
+}
+
+// settings are of a program with commands such as: set NAME VALUE.
+func settings(c *command, w string) kind {
+	if c.prog.subs != "" && c.seen == "" || c.seen == "secret" || c.seen == "login" {
+		return nothing
+	}
+	if natureOf(w) != harmless && strings.IndexByte(w, '=') < 0 {
+		c.next = whole
+	}
+	return nothing
+}
+
+// nth makes the nth word that is no flag a secret.
+func nth(n int, k kind) func(*command, string) kind {
+	return func(c *command, _ string) kind {
+		if c.args == n {
+			return k
+		}
+		return nothing
+	}
+}
+
+func letter(flag string, k kind, f form) rule { return rule{flag: flag, kind: k, form: f} }
+
+var (
+	mysql   = &program{rules: []rule{letter("-p", whole, attached)}, optional: true, values: "uhPSDeV", skip: noCommand}
+	mongo   = &program{rules: []rule{letter("-p", whole, either)}, skip: noCommand}
+	redis   = &program{rules: []rule{letter("-a", whole, apart)}, values: "hpsunrid", skip: noCommand, then: redisWord}
+	ldap    = &program{rules: []rule{letter("-w", whole, either)}, bools: "xvnZMcLAWQNI", values: "DHhpbsfUYRXO", skip: noCommand}
+	ldapSet = &program{rules: []rule{letter("-w", whole, either), letter("-s", whole, either), letter("-a", whole, either)},
+		bools: "xvnZASWQNI", values: "DHhpUYRXO", skip: noCommand}
+	samba = &program{rules: []rule{letter("-U", afterPercent, either), {flag: "--user", kind: afterPercent}}, bools: "LNkgqEP",
+		values: "cIpWsDndml", skip: noCommand, then: sambaWord}
+	snmp = &program{rules: []rule{letter("-c", whole, either), letter("-A", whole, either), letter("-X", whole, either),
+		{flag: "-3m", kind: whole}, {flag: "-3M", kind: whole}}, values: "vuaxlntrOIMmC", skip: noCommand}
+	zip     = &program{rules: []rule{letter("-P", whole, either)}, bools: "rqvjoemXylnfCuL9", skip: noCommand}
+	seven   = &program{rules: []rule{letter("-p", whole, attached)}, skip: noCommand}
+	rar     = &program{rules: []rule{{flag: "-hp", kind: whole, form: attached}, letter("-p", whole, attached)}, skip: noCommand}
+	oracle  = &program{skip: noCommand, then: nth(1, afterSlash)}
+	httpie  = &program{rules: []rule{letter("-a", afterColon, either), {flag: "--auth", kind: afterColon}}, skip: noCommand}
+	spray   = &program{rules: []rule{letter("-p", whole, either)}, bools: "d", skip: noCommand}
+	ansible = &program{rules: []rule{letter("-a", commandText, either), {flag: "--args", kind: commandText}}, skip: noCommand}
+	stores  = &program{skip: noCommand, subs: "config configure set config:set", then: settings}
+
+	shell  = &program{shell: true, values: "oO", longs: "rcfile init-file", bools: "abefhilmnprstuvxBCDEHPST"}
+	plain  = &program{} // the first word that is no flag is a command
+	interp = &program{values: "WXmIMrCSe", bools: "bBdEhiOPqsuvVxwTtlnap"}
+	docker = &program{
+		rules: []rule{
+			{flag: "-p", kind: whole, after: "login"}, {flag: "--secret", kind: other}, {flag: "--creds", kind: afterColon},
+			{flag: "--src-creds", kind: afterColon}, {flag: "--dest-creds", kind: afterColon},
+		},
+		skip: noCommand, subs: "login run exec create", executes: "run exec create", values: "aceghlmnpuvwHfl", bools: "ditPqD",
+		flags: "rm init interactive tty detach privileged read-only no-healthcheck publish-all quiet tls tlsverify debug help password-stdin no-trunc all force pull-always",
+	}
+	kube = &program{skip: noCommand, dashes: true, rules: []rule{{flag: "--from-literal", kind: afterEqual}, {flag: "-p", kind: whole, after: "login"}},
+		subs: "login"}
+)
+
+// programs is keyed by name. A flag of one letter is a secret for these alone: -p
+// is a port for ssh, parents for mkdir, publish for docker run.
+var programs = map[string]*program{
+	"mysql": mysql, "mysqldump": mysql, "mysqladmin": mysql, "mysqlimport": mysql, "mysqlshow": mysql, "mysqlcheck": mysql, "mysqlslap": mysql,
+	"mysqlbinlog": mysql, "mysqlpump": mysql, "mysqlsh": mysql, "mycli": mysql, "mariadb": mysql, "mariadb-dump": mysql, "mariadb-admin": mysql,
+	"mariadb-import": mysql, "mariadb-check": mysql, "mariadb-show": mysql, "mariadb-binlog": mysql, "mariabackup": mysql, "xtrabackup": mysql,
+
+	"mongo": mongo, "mongosh": mongo, "mongodump": mongo, "mongorestore": mongo, "mongoexport": mongo, "mongoimport": mongo, "mongostat": mongo,
+	"mongotop": mongo, "mongofiles": mongo, "cqlsh": mongo, "beeline": mongo, "isql-fb": mongo, "arangosh": mongo, "evil-winrm": mongo,
+	"psexec": mongo, "certutil": mongo, "ipmitool": {rules: []rule{letter("-P", whole, either), letter("-k", whole, either)}, skip: noCommand},
+	"redis-cli": redis, "valkey-cli": redis, "keydb-cli": redis,
+
+	"sshpass": {rules: []rule{letter("-p", whole, either)}, bools: "eVhv", values: "fdP"},
+	"curl": {
+		rules: []rule{
+			letter("-u", afterColon, either), letter("-U", afterColon, either), letter("-H", header, either), letter("-b", cookies, either),
+			letter("-x", userinfo, either), letter("-E", afterColon, either), {flag: "--user", kind: afterColon}, {flag: "--proxy-user", kind: afterColon},
+			{flag: "--cookie", kind: cookies}, {flag: "--proxy", kind: userinfo}, {flag: "--cert", kind: afterColon}, {flag: "--socks5", kind: userinfo},
+			{flag: "--proxy-cert", kind: afterColon},
+		},
+		bools: "sSfLkvgiIaOjlnNpqRZ0123456#GJM", values: "XdFoTAeDcmrtwyYzCPQK", skip: noCommand,
+		then: func(*command, string) kind { return userinfo },
+	},
+	"http": httpie, "https": httpie, "xh": httpie, "xhs": httpie,
+	"ncat":          {rules: []rule{{flag: "--proxy-auth", kind: afterColon}}, skip: noCommand},
+	"lftp":          {rules: []rule{letter("-u", afterComma, either), {flag: "--user", kind: afterComma}}, skip: noCommand},
+	"mosquitto_pub": {rules: []rule{letter("-P", whole, apart)}, skip: noCommand}, "mosquitto_sub": {rules: []rule{letter("-P", whole, apart)}, skip: noCommand},
+
+	"ldapsearch": ldap, "ldapadd": ldap, "ldapmodify": ldap, "ldapdelete": ldap, "ldapmodrdn": ldap, "ldapcompare": ldap, "ldapwhoami": ldap,
+	"ldapexop": ldap, "ldappasswd": ldapSet,
+	"smbclient": samba, "rpcclient": samba, "smbget": samba, "smbcacls": samba, "smbcquotas": samba, "smbtree": samba, "winexe": samba,
+	"net":     {rules: samba.rules, bools: "LNkgqEP", values: "IpWswndlr", skip: noCommand, then: netWord},
+	"snmpget": snmp, "snmpwalk": snmp, "snmpbulkwalk": snmp, "snmpbulkget": snmp, "snmpset": snmp, "snmpgetnext": snmp, "snmptrap": snmp,
+	"snmpinform": snmp, "snmptable": snmp, "snmpstatus": snmp, "snmptranslate": snmp, "snmpdf": snmp,
+
+	"openssl": {
+		rules: []rule{
+			{flag: "-passin", kind: afterPass}, {flag: "-passout", kind: afterPass}, {flag: "-pass", kind: afterPass}, {flag: "-password", kind: afterPass},
+			{flag: "-macopt", kind: afterColon}, {flag: "-psk", kind: whole}, letter("-k", whole, apart), letter("-K", whole, apart),
+		},
+		subs: "passwd", skip: noCommand,
+		then: func(c *command, w string) kind {
+			if c.seen == "passwd" && c.args > 1 {
+				return whole
+			}
+			return nothing
+		},
+	},
+	"mkpasswd": {values: "mSRPp", skip: noCommand, then: nth(1, whole)},
+	"useradd":  {rules: []rule{letter("-p", whole, apart)}, skip: noCommand}, "usermod": {rules: []rule{letter("-p", whole, apart)}, skip: noCommand},
+	"htpasswd":       {bools: "cmBdspDv5", notes: "bn", values: "Cr", skip: noCommand, then: htpasswdWord},
+	"ansible-vault":  {skip: noCommand, then: next("encrypt_string")},
+	"wpa_passphrase": {skip: noCommand, then: nth(2, whole)}, "nmcli": {skip: noCommand, then: settings},
+	"rclone":      {skip: noCommand, then: next("obscure")},
+	"pkcs11-tool": {rules: []rule{{flag: "--pin", kind: whole}, {flag: "--so-pin", kind: whole}, letter("-p", whole, apart)}, skip: noCommand},
+
+	"7z": seven, "7za": seven, "7zr": seven, "7zz": seven, "rar": rar, "unrar": rar, "zip": zip, "unzip": zip, "zipcloak": zip,
+
+	"docker": docker, "podman": docker, "nerdctl": docker, "buildah": docker, "skopeo": docker, "docker-compose": docker,
+	"helm":    {rules: []rule{{flag: "-p", kind: whole, after: "login"}}, subs: "login", skip: noCommand},
+	"kubectl": kube, "oc": kube, "k3s": {},
+	"az":     {rules: []rule{{flag: "-p", kind: whole, after: "login"}, {flag: "--value", kind: whole, after: "secret"}}, subs: "login secret config", skip: noCommand, then: settings},
+	"cf":     {rules: []rule{{flag: "-p", kind: whole, after: "login"}}, subs: "login", skip: noCommand},
+	"gcloud": {rules: []rule{{flag: "--secret", kind: other}}, subs: "config", skip: noCommand, then: settings}, "aws": stores, "npm": stores, "yarn": stores, "pnpm": stores,
+	"pip": stores, "poetry": stores, "composer": stores, "gem": stores, "git": stores, "bundle": stores,
+	"gh":    {rules: []rule{{flag: "-b", kind: whole, after: "secret"}, {flag: "--body", kind: whole, after: "secret"}}, subs: "secret", skip: noCommand},
+	"glab":  {rules: []rule{{flag: "-t", kind: whole, after: "login"}}, subs: "login", skip: noCommand},
+	"twine": {rules: []rule{letter("-p", whole, apart)}, skip: noCommand},
+	"vault": {subs: "login kv write", skip: noCommand, then: vaultWord}, "bao": {subs: "login kv write", skip: noCommand, then: vaultWord},
+	"snyk": {skip: noCommand, then: next("auth")}, "ngrok": {skip: noCommand, then: next("authtoken", "add-authtoken")},
+	"bw": {skip: noCommand, then: next("unlock")},
+
+	"xfreerdp": {rules: []rule{{flag: "/p:", kind: whole}, {flag: "/gp:", kind: whole}, {flag: "/pth:", kind: whole}}, skip: noCommand},
+	"wfreerdp": {rules: []rule{{flag: "/p:", kind: whole}, {flag: "/gp:", kind: whole}, {flag: "/pth:", kind: whole}}, skip: noCommand},
+	"rdesktop": {rules: []rule{letter("-p", whole, either)}, values: "udnscklgtar", skip: noCommand},
+	"nxc":      spray, "netexec": spray, "crackmapexec": spray, "cme": spray,
+	"sqlcmd": {rules: []rule{letter("-P", whole, either)}, values: "USdQqi", skip: noCommand}, "bcp": {rules: []rule{letter("-P", whole, either)}, values: "US", skip: noCommand},
+	"isql":     {rules: []rule{letter("-p", whole, apart), letter("-P", whole, either)}, values: "udSU", skip: noCommand, then: nth(3, whole)},
+	"schtasks": {rules: []rule{{flag: "/rp", kind: whole}, {flag: "/p", kind: whole}}, skip: noCommand},
+	"sc":       {skip: noCommand, then: next("password=")},
+	"sqlplus":  oracle, "expdp": oracle, "impdp": oracle, "sqlldr": oracle,
+
+	"sh": shell, "bash": shell, "dash": shell, "ash": shell, "zsh": shell, "ksh": shell, "mksh": shell, "fish": shell, "rbash": shell, "busybox": plain,
+	"toybox": plain, "su": {shell: true, rules: []rule{{flag: "--command", kind: commandText}}, values: "gGsw", skip: noCommand},
+	"runuser": {shell: true, rules: []rule{{flag: "--command", kind: commandText}}, values: "ugGsw", longs: "user group shell", skip: noCommand, dashes: true},
+	"script":  {shell: true, rules: []rule{{flag: "--command", kind: commandText}}, skip: noCommand}, "eval": {joins: true},
+	"cmd": {rules: []rule{{flag: "/c", kind: commandText}, {flag: "/k", kind: commandText}}, joins: true}, "powershell": powershell, "pwsh": powershell,
+
+	"sudo": {values: "CDghpRrTtuU", bools: "AbBEeHiKklNnPSsVv", longs: "user group prompt chdir chroot close-from host role type other-user command-timeout"},
+	"doas": {values: "Cu", bools: "Lns"}, "pkexec": {longs: "user"},
+	"env":   {values: "uC", bools: "0iv", longs: "unset chdir", rules: []rule{letter("-S", commandText, either), {flag: "--split-string", kind: commandText}}},
+	"nohup": plain, "setsid": plain, "command": plain, "exec": plain, "dbus-run-session": plain, "fakeroot": plain, "torsocks": plain,
+	"proxychains": plain, "proxychains4": plain, "catchsegv": plain, "tini": plain, "dumb-init": plain, "gosu": {skip: 1}, "su-exec": {skip: 1},
+	"nice": {values: "n", longs: "adjustment"}, "ionice": {values: "cnpPu", bools: "t"}, "stdbuf": {values: "ioe"}, "chroot": {skip: 1},
+	"timeout": {skip: 1, values: "ks", longs: "kill-after signal"}, "taskset": {skip: 1}, "chrt": {skip: 1, values: "TPD", bools: "abdfior"},
+	"time": {values: "fo"}, "strace": {values: "abeEIoOpPsSuUX", bools: "fFcCdhikqrtTvVwxyYz"}, "ltrace": {values: "aAeDFlnopsuwx"},
+	"xargs": {values: "adEIiLlnPs", bools: "0oprtx"}, "parallel": {values: "jNnLS"}, "watch": {values: "n", bools: "bcdegptx", joins: true},
+	"flock":   {skip: 1, values: "wE", shell: true},
+	"nsenter": {values: "tSGrw", bools: "amuinpUCTZ", longs: "target setuid setgid"}, "unshare": {values: "SGRw", bools: "imnpuUCTfrc"},
+	"setpriv": {longs: "reuid regid groups"}, "systemd-run": {values: "puEHMSGdt", longs: "unit property uid gid setenv slice machine working-directory"},
+	"ssh":     {skip: 1, joins: true, values: "BbcDEeFIiJLlmOoPpQRSWw", bools: "46AaCfGgKkMNnqsTtVvXxYy"},
+	"tmux":    {skip: noCommand, subs: "new-session new neww new-window split-window splitw respawn-pane", values: "cefFLnSstxy", then: textWord},
+	"screen":  {values: "cehpSsTt", bools: "dmDLOqRrUvx"},
+	"ansible": ansible,
+	"find":    {skip: noCommand, starts: "-exec -execdir -ok -okdir"},
+	"python":  {values: "WXmc", bools: "bBdEhiIOPqsSuvVx"},
+	"perl":    interp, "ruby": interp, "node": {values: "rep", longs: "require"}, "php": {values: "cdrBRFE"},
+	"gdb": {skip: noCommand, starts: "--args"},
+}
+
+var powershell = &program{rules: []rule{{flag: "-Command", kind: commandText}, {flag: "-command", kind: commandText}, {flag: "-c", kind: commandText}}, skip: noCommand}
+
+func textWord(c *command, _ string) kind {
+	if c.seen != "" {
+		return commandText
+	}
+	return nothing
+}
+
+// redisWord: AUTH [user] password, CONFIG SET requirepass password.
+func redisWord(c *command, w string) kind {
+	switch {
+	case c.noted != 0:
+		return whole
+	case strings.EqualFold(w, "auth"):
+		c.noted = 1
+	case natureOf(w) != harmless:
+		c.next = whole
+	}
+	return nothing
+}
+
+// sambaWord: smbclient //server/share password.
+func sambaWord(c *command, w string) kind {
+	if strings.HasPrefix(w, `\\`) || strings.HasPrefix(w, "//") {
+		c.next = whole
+	}
+	return nothing
+}
+
+// netWord: net use Z: \\server\share password, net user name password.
+func netWord(c *command, w string) kind {
+	switch {
+	case c.args == 1 && strings.EqualFold(w, "user"):
+		c.noted = 1
+	case c.args == 3 && c.noted != 0:
+		return whole
+	}
+	return sambaWord(c, w)
+}
+
+// htpasswdWord: htpasswd -b file user password, htpasswd -nb user password.
+func htpasswdWord(c *command, _ string) kind {
+	const b, n = 1, 2 // bits of notes
+	if c.noted == b && c.args == 3 || c.noted == b|n && c.args == 2 {
+		return whole
+	}
+	return nothing
+}
+
+// vaultWord: vault login token, vault kv put path name=value...
+func vaultWord(c *command, w string) kind {
+	switch {
+	case c.seen == "login":
+		return whole
+	case c.seen != "" && strings.IndexByte(w, '=') > 0:
+		return afterEqual
+	}
+	return nothing
+}
+
+// CheckFlag says what is wrong with an entry of RedactOptions.Flags.
+func CheckFlag(s string) error {
+	_, err := parseFlag(s)
+	return err
+}
+
+// CheckEnv says what is wrong with an entry of RedactOptions.Env.
+func CheckEnv(s string) error {
+	_, err := parsePattern(s)
+	return err
+}
+
+// CheckProgram says what is wrong with an entry of RedactOptions.Programs.
+func CheckProgram(s string) error {
+	_, _, err := parseProgram(s)
+	return err
+}
+
+func parseFlag(s string) (string, error) {
+	var buf [maxName]byte
+	folded, ok := lower(&buf, s)
+	switch {
+	case s == "":
+		return "", errors.New("a flag has no name")
+	case s[0] == '-':
+		return "", fmt.Errorf("flag %q: write it without dashes", s)
+	case !ok || !isFlagName(s):
+		return "", fmt.Errorf("flag %q: want 2 to %d letters, digits, -, _ and . (a flag of one letter is a program's: see redact.programs)", s, maxName)
+	}
+	return strings.ReplaceAll(string(folded), "_", "-"), nil
+}
+
+func (r *Redactor) matchFlag(name string) bool {
+	if len(r.flags) == 0 {
+		return false
+	}
+	folded := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+	for _, f := range r.flags {
+		if f == folded {
+			return true
+		}
+	}
+	return false
+}
+
+// pattern is a name, with * at an end for anything.
+type pattern struct {
+	text       string // folded
+	head, tail bool   // anything before, behind
+}
+
+func parsePattern(s string) (pattern, error) {
+	p := pattern{text: strings.ToLower(s)}
+	p.text, p.head = strings.CutPrefix(p.text, "*")
+	p.text, p.tail = strings.CutSuffix(p.text, "*")
+	if p.text == "" {
+		return p, fmt.Errorf("variable %q: want a name, such as MY_CREDENTIAL, MY_* or *_CREDENTIAL", s)
+	}
+	for i := range len(p.text) {
+		if !isNameByte(p.text[i]) {
+			return p, fmt.Errorf("variable %q: want letters, digits, _, - and ., and * only at an end", s)
+		}
+	}
+	return p, nil
+}
+
+func (r *Redactor) matchEnv(name string) bool {
+	if len(r.env) == 0 || name == "" {
+		return false
+	}
+	name = strings.ToLower(name)
+	for _, p := range r.env {
+		switch {
+		case p.head && p.tail && strings.Contains(name, p.text), p.head && strings.HasSuffix(name, p.text),
+			p.tail && strings.HasPrefix(name, p.text), name == p.text:
+			return true
+		}
+	}
+	return false
+}
+
+func parseProgram(s string) (name string, r rule, err error) {
+	name, flag, ok := strings.Cut(s, ":")
+	var buf [maxName]byte
+	folded, short := lower(&buf, name)
+	switch {
+	case !ok || name == "" || flag == "":
+		return "", r, fmt.Errorf("program %q: want PROGRAM:FLAG, such as mytool:-p or mytool:--pin", s)
+	case !short || strings.ContainsAny(name, `/\ `):
+		return "", r, fmt.Errorf("program %q: want the name of the program without its directory", s)
+	case flag[0] != '-' && flag[0] != '/' || len(flag) < 2 || flag == "--" || strings.ContainsAny(flag, "= ") || strings.Contains(strings.TrimSuffix(flag, ":"), ":"):
+		return "", r, fmt.Errorf("program %q: %q is no flag (want -p, --pin or /p:)", s, flag)
+	}
+	return string(folded), rule{flag: flag, kind: whole}, nil
+}
