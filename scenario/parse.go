@@ -21,7 +21,7 @@ var (
 	sectionLine = regexp.MustCompile(`^-- (.+) --$`)
 	directive   = regexp.MustCompile(`^(agent|under|skip|pending)( [a-z, ]+)?:(.*)$`)
 	stepName    = regexp.MustCompile(`^([a-z][a-z0-9_]*) += +(.*)$`)
-	outcome     = regexp.MustCompile(`^(.*) -> (exit|signal) (\d{1,3})$`)
+	outcome     = regexp.MustCompile(`^(.*) -> (?:(exit|signal) (\d{1,3})|any)$`)
 )
 
 // parser reads one file. Its position is for errors.
@@ -237,10 +237,13 @@ func (p *parser) step(line string) (Step, error) {
 			return s, p.errorf("%s does not wait for an end: -> goes with run and wait", verb)
 		}
 		n, _ := strconv.Atoi(m[3]) // of three digits at most
-		if m[2] == "signal" {
+		switch m[2] {
+		case "signal":
 			s.Outcome.Signal = n
-		} else {
+		case "exit":
 			s.Outcome.Code = n
+		default:
+			s.Outcome.Any = true
 		}
 		_, rest, _ = strings.Cut(m[1], " ")
 	}

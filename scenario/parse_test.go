@@ -28,6 +28,7 @@ p = run $helpers/end exit 42 -> exit 42
 q = start $helpers/hold "x\n\xff" '$x' ""
 until SELECT 1 FROM execs WHERE pid = $q AND cmdline = '->'
 wait q -> signal 9
+wait p -> any
 
 -- expect --
 SELECT a, b FROM execs
@@ -63,13 +64,14 @@ func TestParse(t *testing.T) {
 				{text(""), v("helpers"), text("/hold")}, {text("x\n\xff")}, {text("$x")}, {text("")}}},
 			{Line: 17, Verb: "until", SQL: "SELECT 1 FROM execs WHERE pid = $q AND cmdline = '->'"},
 			{Line: 18, Verb: "wait", Outcome: Outcome{Signal: 9}, Args: []Word{{text("q")}}},
+			{Line: 19, Verb: "wait", Outcome: Outcome{Any: true}, Args: []Word{{text("p")}}},
 		},
 		Expect: map[string][]Expectation{
 			"": {
-				{Line: 21, SQL: "SELECT a, b FROM execs WHERE pid = $p", Rows: []string{`{"a": $p, "b": "$p.x"}`, `{"a": 2, "b": null}`}},
-				{Line: 25, SQL: "SELECT c FROM gaps"},
+				{Line: 22, SQL: "SELECT a, b FROM execs WHERE pid = $p", Rows: []string{`{"a": $p, "b": "$p.x"}`, `{"a": 2, "b": null}`}},
+				{Line: 26, SQL: "SELECT c FROM gaps"},
 			},
-			"procconn": {{Line: 29, SQL: "SELECT 1 AS n", Rows: []string{`{"n": 1}`}}},
+			"procconn": {{Line: 30, SQL: "SELECT 1 AS n", Rows: []string{`{"n": 1}`}}},
 		},
 	}
 	if diff := cmp.Diff(want, f, cmp.AllowUnexported(piece{})); diff != "" {

@@ -13,6 +13,9 @@ import (
 	"time"
 )
 
+// stormPatience is how much longer a program may work that is not asked to wait.
+const stormPatience = 5
+
 // runner is one scenario being run.
 type runner struct {
 	f        *File
@@ -154,15 +157,19 @@ func (r *runner) expect() error {
 }
 
 func (r *runner) compare(e Expectation) error {
-	sql, err := r.vars.SQL(e.SQL)
+	var sql string
+	want := make([]string, len(e.Rows))
+	err := r.filled(func() (err error) {
+		for i, row := range e.Rows {
+			if want[i], err = r.vars.JSON(row); err != nil {
+				return err
+			}
+		}
+		sql, err = r.vars.SQL(e.SQL)
+		return err
+	})
 	if err != nil {
 		return err
-	}
-	want := make([]string, len(e.Rows))
-	for i, row := range e.Rows {
-		if want[i], err = r.vars.JSON(row); err != nil {
-			return err
-		}
 	}
 	got, err := r.agent.Query(sql)
 	if err != nil {
@@ -175,7 +182,11 @@ func (r *runner) compare(e Expectation) error {
 }
 
 func (r *runner) step(s *Step) error {
-	args, err := r.vars.expandAll(s.Args)
+	var args []string
+	err := r.filled(func() (err error) {
+		args, err = r.vars.expandAll(s.Args)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -200,7 +211,11 @@ func (r *runner) step(s *Step) error {
 		}
 		return fmt.Errorf("%q: want start, stop or kill", args[0])
 	case "until":
-		sql, err := r.vars.SQL(s.SQL)
+		var sql string
+		err := r.filled(func() (err error) {
+			sql, err = r.vars.SQL(s.SQL)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -240,7 +255,7 @@ func (r *runner) launch(s *Step, args []string) error {
 	}
 	r.programs[name] = p
 	if s.Verb == "run" {
-		err = p.await(s.Outcome, r.setup.Patience)
+		err = p.await(s.Outcome, stormPatience*r.setup.Patience)
 	}
 	r.learn(name, p)
 	return err
@@ -250,15 +265,42 @@ func (r *runner) launch(s *Step, args []string) error {
 func (r *runner) learn(name string, p *program) {
 	said := p.said()
 	v := Vars{name: strconv.Itoa(p.cmd.Process.Pid), name + ".process": p.process}
-	for k, value := range said {
-		v[name+"."+k] = value
-	}
 	select {
 	case <-p.ended:
+		end := outcomeOf(p.cmd.ProcessState)
 		v[name+".wall_ns"] = strconv.FormatInt(p.wall.Nanoseconds(), 10)
+		v[name+".code"], v[name+".signal"] = strconv.Itoa(end.Code), strconv.Itoa(end.Signal)
 	default:
 	}
+	for k, value := range said { // what it says of its child may have the same name
+		v[name+"."+k] = value
+	}
 	maps.Copy(r.vars, v)
+}
+
+// filled does what needs the values of variables. A running program may still have
+// to say one: its child is ready when it likes.
+func (r *runner) filled(do func() error) error {
+	for deadline := time.Now().Add(r.setup.Patience); ; {
+		err := do()
+		var unset *unsetError
+		if !errors.As(err, &unset) {
+			return err
+		}
+		name, _, _ := strings.Cut(unset.name, ".")
+		p := r.programs[name]
+		if p == nil || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-p.read: // it has said all
+			if r.learn(name, p); r.vars[unset.name] == "" {
+				return err
+			}
+		case <-time.After(pause):
+			r.learn(name, p)
+		}
+	}
 }
 
 func (r *runner) control(s *Step, args []string) error {

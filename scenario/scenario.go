@@ -20,7 +20,7 @@
 //	-- expect --             what the record must hold afterwards, with every backend
 //	-- expect poll --        and what with these instead
 //
-// A step is `[NAME =] VERB ARGUMENT... [-> exit N | -> signal N]`:
+// A step is `[NAME =] VERB ARGUMENT... [-> exit N | -> signal N | -> any]`:
 //
 //	run PROGRAM ARG...       start a program and wait for its end; its input is empty
 //	start PROGRAM ARG...     start a program whose input stays open
@@ -41,7 +41,8 @@
 // A word may be bare or in double quotes, with \n, \t, \xNN, \", \\ and \$ in it, or
 // in single quotes, as it is. $NAME is the pid of a program, $NAME.process its identity as
 // /proc shows it, $NAME.wall_ns how long it ran at most, and $NAME.x what it said on its
-// output as x=VALUE. Besides there are $dir (of the scenario, and where programs
+// output as x=VALUE; of one that has ended $NAME.code and $NAME.signal are what waitpid
+// tells. Besides there are $dir (of the scenario, and where programs
 // run), $base (its last name), $helpers, $runner (pid of the runner), $begin (Unix
 // ns), $sh (what /bin/sh is), $backend, and $$ for the character. A program that
 // ends with status 77 and has said skip=WHY shows that this system cannot run it.
@@ -89,7 +90,10 @@ type Step struct {
 }
 
 // Outcome is how a program ends.
-type Outcome struct{ Code, Signal int }
+type Outcome struct {
+	Code, Signal int
+	Any          bool // however it ends
+}
 
 func (o Outcome) String() string {
 	if o.Signal != 0 {

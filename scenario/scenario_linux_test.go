@@ -20,7 +20,7 @@ var (
 	helperDir = flag.String("helpers", "", "directory of the helpers; empty: built with cc")
 	filesDir  = flag.String("files", "../testdata/scenarios", "directory of the scenarios")
 	backends  = flag.String("backends", "", "backends to run with, and none may be missing; empty: all that sentineld knows")
-	patience  = flag.Duration("patience", 20*time.Second, "how long anything is waited for; more where the machine is slow")
+	patience  = flag.Duration("patience", time.Minute, "how long anything is waited for")
 	keepDir   = flag.String("work", "", "directory to work in, which stays; empty: a temporary one")
 )
 

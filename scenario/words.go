@@ -162,7 +162,17 @@ func (v Vars) get(name string) (string, error) {
 		known = append(known, "$"+k)
 	}
 	slices.Sort(known)
-	return "", fmt.Errorf("$%s has no value; those that have are %s", name, strings.Join(known, " "))
+	return "", &unsetError{name: name, known: known}
+}
+
+// unsetError is a variable without a value.
+type unsetError struct {
+	name  string
+	known []string
+}
+
+func (e *unsetError) Error() string {
+	return fmt.Sprintf("$%s has no value; those that have are %s", e.name, strings.Join(e.known, " "))
 }
 
 // Expand gives the argument's text.

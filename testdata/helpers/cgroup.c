@@ -101,6 +101,7 @@ int main(int argc, char **argv)
 	}
 	pid_t pid = fork();
 	if (pid == 0) {
+		die_with_parent();
 		if (!put(dir, "cgroup.procs", "0"))
 			_exit(126);
 		execv(argv[1], argv + 1);

@@ -141,6 +141,12 @@ HELPER void say_status(int status)
 	say("core", "%d", WIFSIGNALED(status) && WCOREDUMP(status));
 }
 
+/* For a child that would go on by itself: it is not to outlive us when we are killed. */
+HELPER void die_with_parent(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
 HELPER int wait_for(pid_t pid)
 {
 	int status;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // leader exit|thread: the first thread ends with 3 once the input ends; another
 // goes on for a second and then ends the process with 7 (exit), or only itself
-// with 5 (thread), so that waitpid tells the first one's code.
+// with 5 (thread): then waitpid tells 5 since Linux 5.17, and 3 before.
 #include "helper.h"
 
 static bool whole;

@@ -19,6 +19,7 @@ int main(int argc, char **argv)
 	for (int w = 0; w < workers; w++) {
 		if (fork() != 0)
 			continue;
+		die_with_parent();
 		for (int i = 0; n == 0 ? !ended() : i < n; i++) {
 			int status;
 			pid_t pid = vfork();
