@@ -9,7 +9,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 # Where CI vets and builds: GOOS/GOARCH.
 PLATFORMS := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/amd64 darwin/arm64 freebsd/amd64 openbsd/amd64
 
-.PHONY: build run test race cover bench generate check-generated lint cross deps fuzz clean help
+.PHONY: build run test scenarios race cover bench generate check-generated lint cross deps fuzz clean help
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -26,6 +26,9 @@ run: build ## build, then record this host and show what happens (root: eBPF; el
 
 test: ## every test that can run here; what cannot is listed with its reason
 	@sh scripts/test.sh
+
+scenarios: ## the scenario files against every backend (root, and a C compiler for the helpers)
+	$(GO) test -count=1 -v -run TestScenarios ./scenario
 
 race: ## the tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race ./...
@@ -45,7 +48,7 @@ check-generated: ## are the committed BPF objects what the sources give?
 	@sh scripts/check-generated.sh
 
 lint: ## gofmt, golangci-lint with the import rules, procmond's dependencies
-	@test -z "$$(gofmt -l cmd internal bench)" || { gofmt -l cmd internal bench; echo 'run gofmt -w on these'; exit 1; }
+	@test -z "$$(gofmt -l cmd internal bench scenario)" || { gofmt -l cmd internal bench scenario; echo 'run gofmt -w on these'; exit 1; }
 	$(TOOL) golangci-lint run ./...
 	@sh scripts/check-deps.sh
 
