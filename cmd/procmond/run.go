@@ -72,9 +72,9 @@ func (r *runCmd) Run(ctx context.Context, log *slog.Logger, std streams) error {
 		return err
 	}
 	for _, x := range refused {
-		log.Warn("better source not usable", "source", x.Name, "reason", x.Err)
+		log.Warn("better source not usable", "source", x.Name.String(), "reason", x.Err)
 	}
-	log.Info("collecting", "source", src.Name(), "detail", detail(src))
+	log.Info("collecting", "source", src.Name().String(), "detail", detail(src))
 
 	// 3
 	m := &monitor{started: time.Now(), src: src, refused: refused}
