@@ -45,7 +45,7 @@ func openArchive(ctx context.Context, arch, dir, mirror string, suites []string)
 	if _, err := os.Stat(keyring); err != nil {
 		return nil, fmt.Errorf("check signatures of packages: %w (install debian-archive-keyring)", err)
 	}
-	for _, d := range []string{"lists/partial", "archives/partial", "none", "deb"} {
+	for _, d := range []string{"lists/partial", "archives/partial", "none"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			return nil, err
 		}
@@ -63,6 +63,8 @@ Dir::State::Lists "DIR/lists";
 Dir::State::status "DIR/status";
 Dir::State::extended_states "DIR/extended_states";
 Dir::Cache "DIR";
+Dir::Cache::pkgcache "pkgcache.bin";
+Dir::Cache::srcpkgcache "srcpkgcache.bin";
 APT::Architecture "ARCH";
 #clear APT::Architectures;
 APT::Architectures { "ARCH"; };
@@ -188,7 +190,7 @@ func (a *archive) kernel(ctx context.Context, series string) (image string, err 
 		if image, err := findImage(dir); err != nil || image != "" {
 			return image, err
 		}
-		if err := a.unpack(ctx, p, "", dir); err != nil {
+		if err := a.unpack(ctx, dir, p); err != nil {
 			return "", err
 		}
 	}
@@ -221,9 +223,9 @@ func release(image string) string {
 	return filepath.Base(filepath.Dir(image))
 }
 
-// unpack downloads a package and unpacks it over dir, whole or not at all.
-func (a *archive) unpack(ctx context.Context, name, suite, dir string) error {
-	to := filepath.Join(a.dir, "deb", name)
+// unpack downloads packages ("name" or "name/suite") and unpacks them over dir.
+func (a *archive) unpack(ctx context.Context, dir string, names ...string) error {
+	to := filepath.Join(a.dir, "deb")
 	if err := os.RemoveAll(to); err != nil {
 		return err
 	}
@@ -231,33 +233,32 @@ func (a *archive) unpack(ctx context.Context, name, suite, dir string) error {
 		return err
 	}
 	defer os.RemoveAll(to)
-	what := name
-	if suite != "" {
-		what += "/" + suite
-	}
-	if _, err := a.apt(ctx, to, "apt-get", "-qq", "download", what); err != nil {
+	download := append([]string{"-qq", "download"}, names...)
+	if _, err := a.apt(ctx, to, "apt-get", download...); err != nil {
 		// The archive may have moved on since the lists were read.
 		if err := a.update(ctx, filepath.Join(a.dir, "updated")); err != nil {
 			return err
 		}
-		if _, err := a.apt(ctx, to, "apt-get", "-qq", "download", what); err != nil {
+		if _, err := a.apt(ctx, to, "apt-get", download...); err != nil {
 			return err
 		}
 	}
 	debs, err := filepath.Glob(filepath.Join(to, "*.deb"))
-	if err != nil || len(debs) != 1 {
-		return fmt.Errorf("download %s: %d files instead of one: %v", what, len(debs), err)
+	if err != nil || len(debs) != len(names) {
+		return fmt.Errorf("download %s: got %d files: %v", strings.Join(names, " "), len(debs), err)
 	}
-	part := filepath.Join(to, "files")
-	if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", debs[0], part).CombinedOutput(); err != nil {
-		return fmt.Errorf("unpack %s: %w\n%s", debs[0], err, out)
+	files := filepath.Join(to, "files")
+	for _, deb := range debs {
+		if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", deb, files).CombinedOutput(); err != nil {
+			return fmt.Errorf("unpack %s: %w\n%s", deb, err, out)
+		}
 	}
 	for _, d := range []string{"lib/modules", "usr/share"} { // nothing of these is used
-		if err := os.RemoveAll(filepath.Join(part, filepath.FromSlash(d))); err != nil {
+		if err := os.RemoveAll(filepath.Join(files, filepath.FromSlash(d))); err != nil {
 			return err
 		}
 	}
-	return merge(part, dir)
+	return merge(files, dir)
 }
 
 // merge moves the files of one tree into another.
@@ -288,10 +289,12 @@ func (a *archive) userland(ctx context.Context) (string, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return "", err
 	}
+	var names []string
 	for _, p := range userland {
-		if err := a.unpack(ctx, p, userlandSuite, dir); err != nil {
-			return "", err
-		}
+		names = append(names, p+"/"+userlandSuite)
+	}
+	if err := a.unpack(ctx, dir, names...); err != nil {
+		return "", err
 	}
 	return dir, os.WriteFile(done, []byte(want), 0o644)
 }
