@@ -9,7 +9,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 # Where CI vets and builds: GOOS/GOARCH.
 PLATFORMS := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/amd64 darwin/arm64 freebsd/amd64 openbsd/amd64
 
-.PHONY: build run test scenarios race cover bench generate check-generated lint cross deps fuzz clean help
+.PHONY: build run test scenarios race cover bench test-kernels generate check-generated lint cross deps fuzz clean help
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -41,6 +41,11 @@ bench: build ## what recording costs, side by side (root, and a C compiler for t
 	$(GO) build -o .cache/bench ./bench
 	.cache/bench $(BENCH)
 
+test-kernels: ## the tests in stock Debian kernels under QEMU; KERNELS="6.1 arm64-6.1" for some of them
+	@mkdir -p .cache
+	$(GO) build -o .cache/kernels-lab ./kernels
+	.cache/kernels-lab $(LAB) $(KERNELS)
+
 generate: ## the BPF objects anew (needs clang, llvm-strip and libbpf's headers)
 	$(GO) generate ./...
 
@@ -48,7 +53,7 @@ check-generated: ## are the committed BPF objects what the sources give?
 	@sh scripts/check-generated.sh
 
 lint: ## gofmt, golangci-lint with the import rules, procmond's dependencies
-	@test -z "$$(gofmt -l cmd internal bench scenario)" || { gofmt -l cmd internal bench scenario; echo 'run gofmt -w on these'; exit 1; }
+	@test -z "$$(gofmt -l cmd internal bench scenario kernels)" || { gofmt -l cmd internal bench scenario kernels; echo 'run gofmt -w on these'; exit 1; }
 	$(TOOL) golangci-lint run ./...
 	@sh scripts/check-deps.sh
 

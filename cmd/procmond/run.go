@@ -73,9 +73,9 @@ func (r *runCmd) Run(ctx context.Context, log *slog.Logger, std streams) error {
 		return err
 	}
 	for _, x := range src.Refused() {
-		log.Warn("better source not usable", "source", x.Name, "reason", x.Err)
+		log.Warn("better source not usable", "source", x.Name.String(), "reason", x.Err)
 	}
-	log.Info("collecting", "source", src.Name(), "detail", src.Detail())
+	log.Info("collecting", "source", src.Name().String(), "detail", src.Detail())
 
 	// 3
 	m := &monitor{started: time.Now(), src: src, hashRate: r.HashRate}

@@ -190,7 +190,7 @@ func (l *Ladder) descend(ctx context.Context, lost Source, rung int, newest int6
 		from = max(from, s.LastGood())
 	}
 	reason := lost.Err()
-	l.o.Log.Error("source is lost", "source", lost.Name(), "reason", reason)
+	l.o.Log.Error("source is lost", "source", lost.Name().String(), "reason", reason)
 	l.mu.Lock()
 	above := append(l.refused[:rung:rung], Refusal{lost.Name(), fmt.Errorf("lost at run time: %w", reason)})
 	l.refused = above
@@ -200,7 +200,7 @@ func (l *Ladder) descend(ctx context.Context, lost Source, rung int, newest int6
 		if s, refused, err := First(ctx, l.o, below); err == nil {
 			refused = append(above[:len(above):len(above)], refused...)
 			l.stand(s, len(refused), refused)
-			l.o.Log.Warn("another source took over", "source", s.Name())
+			l.o.Log.Warn("another source took over", "source", s.Name().String())
 			l.tell(lost.Name(), from, fmt.Sprintf("%s was lost (%v); %s took over", lost.Name(), reason, s.Name()))
 			return true
 		}
@@ -232,7 +232,7 @@ func (l *Ladder) climb(ctx context.Context, old Source, rung int) bool {
 		l.events <- batch
 	}
 	l.stand(s, len(refused), refused)
-	l.o.Log.Info("a better source is back", "source", s.Name())
+	l.o.Log.Info("a better source is back", "source", s.Name().String())
 	l.tell(old.Name(), now, fmt.Sprintf("%s gave way to %s", old.Name(), s.Name()))
 	return true
 }

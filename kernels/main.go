@@ -1,0 +1,227 @@
+// Kernels boots stock Debian kernels in QEMU and runs in each of them the tests
+// that ask the kernel something, and procmond under conditions that a host may
+// set: lockdown, no BTF, each layout of cgroups, no privileges. The kernels are
+// unpacked, not installed; everything is kept in .cache/kernels.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// standard is what runs when nothing is named.
+var standard = []string{"5.10", "6.1", "6.12", "newest", "arm64-6.1"}
+
+func main() {
+	if os.Args[0] == "/init" {
+		guest()
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := matrix(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "kernels:", err)
+		os.Exit(1)
+	}
+}
+
+// lab is one run of the matrix.
+type lab struct {
+	out, log io.Writer
+	root     string // of the repository
+	dir      string // for what is kept
+	mirror   string
+	suites   []string
+	only     string
+	timeout  time.Duration
+}
+
+// target is one kernel.
+type target struct {
+	name   string // as it was asked for
+	arch   string
+	series string
+	machine
+}
+
+func matrix(ctx context.Context, args []string, out, log io.Writer) error {
+	l := lab{out: out, log: log}
+	flags := flag.NewFlagSet("kernels", flag.ContinueOnError)
+	flags.SetOutput(log)
+	flags.StringVar(&l.mirror, "mirror", "", "Debian mirror (default: that of this host's apt)")
+	suites := flags.String("suites", "bullseye bookworm trixie trixie-backports", "suites of Debian to take kernels from")
+	flags.StringVar(&l.only, "only", "", "only boots whose name contains this: "+suite+", lockdown, BTF, user, cgroup")
+	flags.DurationVar(&l.timeout, "timeout", 20*time.Minute, "of one boot")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	l.suites = strings.Fields(*suites)
+	names := flags.Args()
+	if len(names) == 0 {
+		names = standard
+	}
+	var err error
+	if l.root, err = os.Getwd(); err != nil {
+		return err
+	}
+	if !exists(filepath.Join(l.root, "bpf")) {
+		return fmt.Errorf("%s is not the repository (run: make test-kernels)", l.root)
+	}
+	l.dir = filepath.Join(l.root, ".cache", "kernels")
+	targets, err := parseTargets(names)
+	if err != nil {
+		return err
+	}
+	if err := l.prepare(ctx, targets); err != nil {
+		return err
+	}
+	return l.run(ctx, targets)
+}
+
+func parseTargets(names []string) (targets []target, err error) {
+	for _, n := range names {
+		m := kernelName.FindStringSubmatch(n)
+		if m == nil {
+			return nil, fmt.Errorf("kernel %q: want a series such as 6.1, or newest, with arm64- before it for that architecture", n)
+		}
+		t := target{name: n, arch: m[1], series: m[2]}
+		if t.arch == "" {
+			t.arch = "amd64"
+		}
+		if !slices.ContainsFunc(targets, func(o target) bool { return o.arch == t.arch && o.series == t.series }) {
+			targets = append(targets, t)
+		}
+	}
+	return targets, nil
+}
+
+// prepare gets everything that the boots need.
+func (l *lab) prepare(ctx context.Context, targets []target) error {
+	tools := []tool{{"dpkg-deb", "dpkg"}}
+	for _, t := range targets {
+		tools = append(tools, qemu[t.arch].tool)
+		if hasScenarios(l.root) {
+			tools = append(tools, compilers[t.arch])
+		}
+	}
+	if err := needTools(ctx, tools); err != nil {
+		return err
+	}
+	if l.mirror == "" {
+		var err error
+		if l.mirror, err = mirror(ctx); err != nil {
+			return err
+		}
+	}
+	archives, initramfs := map[string]*archive{}, map[string]string{}
+	for i := range targets {
+		t := &targets[i]
+		a := archives[t.arch]
+		if a == nil {
+			l.say("%s: kernels and userland", t.arch)
+			var err error
+			if a, err = openArchive(ctx, t.arch, filepath.Join(l.dir, "apt", t.arch), l.mirror, l.suites); err != nil {
+				return err
+			}
+			userland, err := a.userland(ctx)
+			if err != nil {
+				return err
+			}
+			l.say("%s: programs and tests", t.arch)
+			b := builder{root: l.root, dir: filepath.Join(l.dir, "build", t.arch), arch: t.arch}
+			if initramfs[t.arch], err = b.initramfs(ctx, userland); err != nil {
+				return err
+			}
+			archives[t.arch] = a
+		}
+		image, err := a.kernel(ctx, t.series)
+		if err != nil {
+			return err
+		}
+		t.machine = machine{arch: t.arch, image: image, initramfs: initramfs[t.arch]}
+	}
+	return nil
+}
+
+func (l *lab) say(format string, args ...any) { fmt.Fprintf(l.log, format+"\n", args...) }
+
+// special is the kernel that the boots under particular conditions take, unless
+// they name one: the most widespread of those chosen.
+func special(targets []target, series string) (target, bool) {
+	for _, want := range []string{series, "6.1", ""} {
+		if series != "" && want != series {
+			break
+		}
+		for _, t := range targets {
+			if t.arch == "amd64" && (t.series == want || want == "") {
+				return t, true
+			}
+		}
+	}
+	return target{}, false
+}
+
+// run boots one guest after the other and prints what came of them.
+func (l *lab) run(ctx context.Context, targets []target) error {
+	var t tables
+	for _, target := range targets {
+		if strings.Contains(suite, l.only) {
+			o, err := l.boot(ctx, target, boot{name: suite})
+			if err != nil {
+				return err
+			}
+			t.addSuite(target, o)
+		}
+	}
+	for _, b := range boots {
+		if !strings.Contains(b.name, l.only) {
+			continue
+		}
+		target, ok := special(targets, b.series)
+		if !ok {
+			t.omit(b)
+			continue
+		}
+		o, err := l.boot(ctx, target, b)
+		if err != nil {
+			return err
+		}
+		t.addBoot(target, b, o)
+	}
+	t.print(l.out)
+	if len(t.failures) > 0 {
+		return fmt.Errorf("%d failures; consoles are in %s", len(t.failures), filepath.Join(l.dir, "consoles"))
+	}
+	return nil
+}
+
+// boot starts one guest and keeps its console in a file.
+func (l *lab) boot(ctx context.Context, t target, b boot) (*outcome, error) {
+	dir := filepath.Join(l.dir, "consoles")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	name := strings.Map(func(r rune) rune {
+		if strings.ContainsRune(" =,/", r) {
+			return '-'
+		}
+		return r
+	}, t.name+"-"+b.name)
+	f, err := os.Create(filepath.Join(dir, name+".log"))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	l.say("%s (%s): %s", t.name, release(t.image), b.name)
+	o := t.machine.boot(ctx, b, l.timeout, f)
+	return o, ctx.Err()
+}
