@@ -31,7 +31,7 @@ scenarios: ## the scenario files against every backend (root, and a C compiler f
 	$(GO) test -count=1 -v -run TestScenarios ./scenario
 
 race: ## the tests under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race ./...
+	CGO_ENABLED=1 $(GO) test -race -short ./...
 
 cover: ## coverage of internal/, which must be 85 % or more
 	@sh scripts/cover.sh

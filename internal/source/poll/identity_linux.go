@@ -3,8 +3,10 @@ package poll
 import (
 	"bytes"
 	"context"
+	"errors"
 	"hash/maphash"
 	"os"
+	"slices"
 
 	"github.com/shirou/gopsutil/v4/common"
 	"github.com/shirou/gopsutil/v4/process"
@@ -13,6 +15,8 @@ import (
 	"github.com/sentineld/sentineld/internal/procfs"
 	"github.com/sentineld/sentineld/internal/source"
 )
+
+var errExecing = errors.New("it is in the middle of an exec")
 
 func kernelBootID() (event.BootID, error) { return procfs.FS{}.BootID() }
 
@@ -32,12 +36,13 @@ type procTable struct {
 	boot    event.BootID
 	argsMax int
 	seed    maphash.Seed
-	random  bool   // addresses are randomised, as of the last pids
-	buf     []byte // of the last arguments read
+	random  bool             // addresses are randomised, as of the last pids
+	waiting map[int32]uint64 // starts of those that were read in the middle of an exec; pruned at pids
+	buf     []byte           // of the last arguments read
 }
 
 func newTable(o source.Options) table {
-	return &procTable{fs: procfs.FS{Root: "/proc", Env: o.Env}, boot: o.Boot, argsMax: o.ArgsMax, seed: maphash.MakeSeed()}
+	return &procTable{fs: procfs.FS{Root: "/proc", Env: o.Env}, boot: o.Boot, argsMax: o.ArgsMax, seed: maphash.MakeSeed(), waiting: map[int32]uint64{}}
 }
 
 func (t *procTable) pids(ctx context.Context) ([]int32, error) {
@@ -45,7 +50,13 @@ func (t *procTable) pids(ctx context.Context) ([]int32, error) {
 	t.random = err == nil && !bytes.Equal(bytes.TrimSpace(v), []byte("0"))
 	// The same tree that details are read from, whatever HOST_PROC says.
 	ctx = context.WithValue(ctx, common.EnvKey, common.EnvMap{common.HostProcEnvKey: t.fs.Root})
-	return process.PidsWithContext(ctx)
+	pids, err := process.PidsWithContext(ctx)
+	for pid := range t.waiting {
+		if !slices.Contains(pids, pid) {
+			delete(t.waiting, pid)
+		}
+	}
+	return pids, err
 }
 
 func (t *procTable) look(_ context.Context, pid int32, p *proc) (change, error) {
@@ -108,7 +119,14 @@ func (t *procTable) read(_ context.Context, pid int32, p *proc) (event.Event, er
 	if s.Stat.Ended() {
 		return event.Event{}, procfs.ErrGone
 	}
-	x := s.Event.Exec
+	x, start := s.Event.Exec, s.Event.Process.Start
+	if s.Event.Known.Has(event.KnownExe) && !s.Event.Known.Has(event.KnownArgs) && t.waiting[pid] != start {
+		// The kernel sets the new program up, and has no arguments to show yet: the
+		// next look sees it whole. Once is enough, for one that has none at all.
+		t.waiting[pid] = start
+		return event.Event{}, errExecing
+	}
+	delete(t.waiting, pid)
 	p.image = image{
 		kthread: s.Stat.Kthread(), layout: s.Stat.Layout, comm: s.Stat.Comm, dev: x.Dev, inode: x.Inode,
 	}
