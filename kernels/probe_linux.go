@@ -32,7 +32,6 @@ type entry struct {
 
 	Kind, Cause, Cgroup string // event
 	Container           string `json:"container_id"`
-	Exe                 string
 	PID                 int
 	Args                []string
 }
@@ -246,7 +245,7 @@ func (p *running) exec(name string, scope []string) (e entry, pid int, end func(
 		if e.Kind == "gap" {
 			gaps = append(gaps, e.Cause)
 		}
-		return e.Kind == "exec" && e.PID == cmd.Process.Pid && e.Exe == "/init"
+		return e.Kind == "exec" && e.PID == cmd.Process.Pid && slices.Equal(e.Args, []string{"/init", "park", name})
 	})
 	if len(gaps) > 0 {
 		fact("gaps before "+name, "%s", strings.Join(gaps, "; "))
