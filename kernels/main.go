@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -16,6 +17,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
 // standard is what runs when nothing is named.
@@ -85,6 +88,14 @@ func matrix(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(l.dir, 0o755); err != nil {
+		return err
+	}
+	lock := flock.New(filepath.Join(l.dir, "lock"))
+	if ok, err := lock.TryLock(); err != nil || !ok {
+		return errors.Join(err, fmt.Errorf("another test of kernels uses %s (wait for its end)", l.dir))
+	}
+	defer lock.Close()
 	if err := l.prepare(ctx, targets); err != nil {
 		return err
 	}
