@@ -95,7 +95,7 @@ func matrix(ctx context.Context, args []string, out, log io.Writer) error {
 	if ok, err := lock.TryLock(); err != nil || !ok {
 		return errors.Join(err, fmt.Errorf("another test of kernels uses %s (wait for its end)", l.dir))
 	}
-	defer lock.Close()
+	defer func() { _ = lock.Close() }()
 	if err := l.prepare(ctx, targets); err != nil {
 		return err
 	}

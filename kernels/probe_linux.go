@@ -234,7 +234,7 @@ func (p *running) exec(name string, scope []string) (e entry, pid int, end func(
 		return e, 0, nil, err
 	}
 	end = func() error {
-		in.Close()
+		_ = in.Close() // the program ends all the same, or Wait tells
 		if err := cmd.Wait(); err != nil {
 			return fmt.Errorf("program %s: %w", name, err)
 		}
