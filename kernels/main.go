@@ -6,15 +6,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
 // standard is what runs when nothing is named.
@@ -41,7 +45,7 @@ type lab struct {
 	dir      string // for what is kept
 	mirror   string
 	suites   []string
-	only     string
+	only     *regexp.Regexp
 	timeout  time.Duration
 }
 
@@ -59,7 +63,7 @@ func matrix(ctx context.Context, args []string, out, log io.Writer) error {
 	flags.SetOutput(log)
 	flags.StringVar(&l.mirror, "mirror", "", "Debian mirror (default: that of this host's apt)")
 	suites := flags.String("suites", "bullseye bookworm trixie trixie-backports", "suites of Debian to take kernels from")
-	flags.StringVar(&l.only, "only", "", "only boots whose name contains this: "+suite+", lockdown, BTF, user, cgroup")
+	only := flags.String("only", "", "only boots whose name matches this regular expression: "+suite+", lockdown, BTF, user, cgroup")
 	flags.DurationVar(&l.timeout, "timeout", 20*time.Minute, "of one boot")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -70,6 +74,9 @@ func matrix(ctx context.Context, args []string, out, log io.Writer) error {
 		names = standard
 	}
 	var err error
+	if l.only, err = regexp.Compile(*only); err != nil {
+		return fmt.Errorf("-only: %w", err)
+	}
 	if l.root, err = os.Getwd(); err != nil {
 		return err
 	}
@@ -81,6 +88,14 @@ func matrix(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(l.dir, 0o755); err != nil {
+		return err
+	}
+	lock := flock.New(filepath.Join(l.dir, "lock"))
+	if ok, err := lock.TryLock(); err != nil || !ok {
+		return errors.Join(err, fmt.Errorf("another test of kernels uses %s (wait for its end)", l.dir))
+	}
+	defer func() { _ = lock.Close() }()
 	if err := l.prepare(ctx, targets); err != nil {
 		return err
 	}
@@ -174,7 +189,7 @@ func special(targets []target, series string) (target, bool) {
 func (l *lab) run(ctx context.Context, targets []target) error {
 	var t tables
 	for _, target := range targets {
-		if strings.Contains(suite, l.only) {
+		if l.only.MatchString(suite) {
 			o, err := l.boot(ctx, target, boot{name: suite})
 			if err != nil {
 				return err
@@ -183,7 +198,7 @@ func (l *lab) run(ctx context.Context, targets []target) error {
 		}
 	}
 	for _, b := range boots {
-		if !strings.Contains(b.name, l.only) {
+		if !l.only.MatchString(b.name) {
 			continue
 		}
 		target, ok := special(targets, b.series)

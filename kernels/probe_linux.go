@@ -32,7 +32,6 @@ type entry struct {
 
 	Kind, Cause, Cgroup string // event
 	Container           string `json:"container_id"`
-	Exe                 string
 	PID                 int
 	Args                []string
 }
@@ -235,7 +234,7 @@ func (p *running) exec(name string, scope []string) (e entry, pid int, end func(
 		return e, 0, nil, err
 	}
 	end = func() error {
-		in.Close()
+		_ = in.Close() // the program ends all the same, or Wait tells
 		if err := cmd.Wait(); err != nil {
 			return fmt.Errorf("program %s: %w", name, err)
 		}
@@ -246,7 +245,7 @@ func (p *running) exec(name string, scope []string) (e entry, pid int, end func(
 		if e.Kind == "gap" {
 			gaps = append(gaps, e.Cause)
 		}
-		return e.Kind == "exec" && e.PID == cmd.Process.Pid && e.Exe == "/init"
+		return e.Kind == "exec" && e.PID == cmd.Process.Pid && slices.Equal(e.Args, []string{"/init", "park", name})
 	})
 	if len(gaps) > 0 {
 		fact("gaps before "+name, "%s", strings.Join(gaps, "; "))

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 
 	"github.com/sentineld/sentineld/internal/event"
@@ -119,6 +120,9 @@ func TestLifeOfAProcess(t *testing.T) {
 			}
 			o := Options{Options: source.Options{Boot: boot, FlushDelay: time.Millisecond}}
 			o.FillDefaults()
+			if err := rlimit.RemoveMemlock(); err != nil { // Open's work, which maps before 5.11 need
+				t.Log(err)
+			}
 			src, err := open(o, programs)
 			if err != nil {
 				t.Fatal(err)
