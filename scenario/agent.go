@@ -172,14 +172,18 @@ func (a *Service) command(statuses []int, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// pause is how long to wait before asking again.
-const pause = 25 * time.Millisecond
+// pause is how long to wait before asking again, and pauseMost how long at most.
+const (
+	pause     = 25 * time.Millisecond
+	pauseMost = time.Second
+)
 
 // until asks ok again and again, which is all that somebody outside of the agent
-// can do. The error is the last one.
+// can do, with growing pauses: each question is a process that the record has to
+// take in as well. The error is the last one.
 func (a *Service) until(ok func() error) error {
 	deadline := time.Now().Add(a.setup.Patience)
-	for {
+	for wait := pause; ; wait = min(2*wait, pauseMost) {
 		err := ok()
 		if err == nil || time.Now().After(deadline) {
 			return err
@@ -191,7 +195,7 @@ func (a *Service) until(ok func() error) error {
 		case <-a.ended:
 			a.cmd = nil
 			return errors.New("the agent has ended")
-		case <-time.After(pause):
+		case <-time.After(wait):
 		}
 	}
 }
