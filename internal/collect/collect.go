@@ -203,6 +203,7 @@ func (c *Collector) sync(ctx context.Context, src source.Source) (open bool, err
 	if err != nil {
 		return open, err
 	}
+	remember(src, rows)
 	live, news, late := c.table.merge(rows, held, since)
 	c.hash.add(live)
 	c.hash.copies(news) // all of them are in live
@@ -243,6 +244,7 @@ func (c *Collector) lookUp(ctx context.Context, src source.Source, held [][]even
 		if err != nil {
 			return open, err
 		}
+		remember(src, rows)
 		// They come first: held is what happened since, or while they were read.
 		if err := c.found(ctx, c.table.settle(rows, held)); err != nil {
 			return open, err
@@ -252,6 +254,14 @@ func (c *Collector) lookUp(ctx context.Context, src source.Source, held [][]even
 		}
 	}
 	return open, nil
+}
+
+// remember tells a source that only looks now and then what a snapshot found in
+// between: it has to tell the end of that, too.
+func remember(src source.Source, rows []event.Event) {
+	if r, ok := src.(interface{ Remember([]event.Event) }); ok {
+		r.Remember(rows)
+	}
 }
 
 // release passes on what was held back.

@@ -15,7 +15,7 @@ import (
 // may have happened in between. Now and then it tries whether what was lost can
 // be had again.
 //
-// Name, Detail, Refused, Backlog and Close are safe for concurrent use.
+// Name, Detail, Refused, Backlog, Remember and Close are safe for concurrent use.
 type Ladder struct {
 	o          Options
 	candidates []Candidate
@@ -87,6 +87,14 @@ func (l *Ladder) Backlog() (waiting, size int) {
 		return b.Backlog()
 	}
 	return 0, 0
+}
+
+// Remember hands the rows of a snapshot to that source, if it wants them.
+func (l *Ladder) Remember(rows []event.Event) {
+	s, _ := l.current()
+	if r, ok := s.(interface{ Remember([]event.Event) }); ok {
+		r.Remember(rows)
+	}
 }
 
 // Refused tells why the better sources are not read.

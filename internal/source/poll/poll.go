@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -78,6 +79,9 @@ type poller struct {
 	round    uint64          // the loop's
 	failures int             // the loop's
 	told     int64           // the loop's: end of the last gap, Unix ns
+
+	mu    sync.Mutex
+	found []event.ProcessKey // by others, since the last look; at most one snapshot's
 }
 
 // Open looks once, so that whatever begins or ends from then on is a
@@ -153,6 +157,40 @@ func (p *poller) Err() error { return p.err }
 func (p *poller) Close() error {
 	p.closing.Do(func() { close(p.done) })
 	return nil
+}
+
+// Remember takes the rows of a snapshot that somebody else took: one may live just
+// between two looks, and its end is told as well. Safe for concurrent use.
+func (p *poller) Remember(rows []event.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range rows {
+		p.found = append(p.found, rows[i].Process)
+	}
+}
+
+// recall tells the ends of those that others found and this look did not.
+func (p *poller) recall(ctx context.Context, d *diff) {
+	p.mu.Lock()
+	found := p.found
+	p.found = nil
+	p.mu.Unlock()
+	for _, key := range found {
+		pid := int32(key.PID)
+		if q := p.procs[pid]; q != nil && q.key == key {
+			continue // it is looked after
+		}
+		if slices.ContainsFunc(d.exits, func(e event.Event) bool { return e.Process == key }) {
+			continue
+		}
+		c, err := p.table.look(ctx, pid, &proc{key: key})
+		switch {
+		case errors.Is(err, os.ErrNotExist) || err == nil && c == replaced:
+			d.exits = append(d.exits, exitOf(key))
+		default: // it could not be read, or not whole: the next look sees
+			p.Remember([]event.Event{{Process: key}})
+		}
+	}
 }
 
 func (p *poller) run(ctx context.Context, batch []event.Event) {
@@ -249,6 +287,7 @@ func (p *poller) scan(ctx context.Context, src event.Source) ([]event.Event, err
 		return nil, why
 	}
 	p.sweep(ctx, &d)
+	p.recall(ctx, &d)
 	for i := range d.execs {
 		d.execs[i].Source = src
 	}
@@ -308,8 +347,12 @@ func (p *poller) sweep(ctx context.Context, d *diff) {
 // exit forgets a process. Only that it is gone is known: not when, nor how.
 func (p *poller) exit(pid int32, q *proc) event.Event {
 	delete(p.procs, pid)
+	return exitOf(q.key)
+}
+
+func exitOf(key event.ProcessKey) event.Event {
 	return event.Event{
 		Kind: event.KindExit, Source: event.SourcePoll, Time: time.Now().UnixNano(),
-		Process: q.key, Exit: &event.Exit{Presumed: true},
+		Process: key, Exit: &event.Exit{Presumed: true},
 	}
 }

@@ -362,3 +362,43 @@ func TestCancel(t *testing.T) {
 		})
 	}
 }
+
+// What a snapshot of somebody else's found, and no look ever saw, ends too.
+func TestRemember(t *testing.T) {
+	s := &script{procs: map[int32]fakeProc{}, errs: map[int32]error{}}
+	s.add(1, fakeProc{start: 1, exe: "/init"})
+	p := newPoller(source.Options{}, s)
+	exits := func() (list []string) {
+		t.Helper()
+		events, err := p.scan(t.Context(), event.SourcePoll)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if e.Kind == event.KindExit {
+				list = append(list, e.Process.String())
+			}
+		}
+		return list
+	}
+	row := func(pid uint32, start uint64) event.Event {
+		return event.Event{Process: event.ProcessKey{PID: pid, Start: start}}
+	}
+	exits()
+	p.Remember([]event.Event{row(1, 1), row(2, 20), row(3, 30), row(4, 40), row(5, 50)})
+	s.add(3, fakeProc{start: 31, exe: "/other"}) // the pid is in use again
+	s.add(4, fakeProc{start: 40, exe: "/alive"})
+	s.errs[5] = errors.New("cannot be told")
+	if got, want := fmt.Sprint(exits()), "[00000000-2-20 00000000-3-30]"; got != want {
+		t.Errorf("exits %s, want %s", got, want)
+	}
+	delete(s.errs, 5)
+	s.list = []int32{1, 3}
+	delete(s.procs, 4)
+	if got, want := fmt.Sprint(exits()), "[00000000-4-40 00000000-5-50]"; got != want {
+		t.Errorf("exits %s, want %s", got, want)
+	}
+	if got := exits(); len(got) != 0 {
+		t.Errorf("exits %s, twice", got)
+	}
+}
