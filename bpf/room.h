@@ -105,18 +105,20 @@ static __always_inline struct kernfs_node *kernfs_parent(struct kernfs_node *kn)
 }
 
 #define TRY_CGROUP(ID)                                                                            \
-	if (!kernfs_parent(kn) && bpf_core_enum_value_exists(enum cgroup_subsys_id, ID)) {        \
+	if (!up && bpf_core_enum_value_exists(enum cgroup_subsys_id, ID)) {                       \
 		struct cgroup_subsys_state *css = NULL;                                           \
                                                                                                   \
 		bpf_core_read(&css, sizeof(css), &set->subsys[bpf_core_enum_value(enum cgroup_subsys_id, ID)]); \
-		if (css)                                                                          \
+		if (css) {                                                                        \
 			kn = READ(css, cgroup, kn);                                               \
+			up = kernfs_parent(kn);                                                   \
+		}                                                                                 \
 	}
 
 static __always_inline bool put_cgroup(struct room *to, struct task_struct *p)
 {
 	struct css_set *set = READ(p, cgroups);
-	struct kernfs_node *kn = READ(set, dfl_cgrp, kn);
+	struct kernfs_node *kn = READ(set, dfl_cgrp, kn), *up = kernfs_parent(kn);
 	int i;
 
 	/* On a v1 or hybrid host nobody may use the unified hierarchy: a task
@@ -131,7 +133,6 @@ static __always_inline bool put_cgroup(struct room *to, struct task_struct *p)
 	TRY_CGROUP(freezer_cgrp_id)
 	TRY_CGROUP(io_cgrp_id)
 	for (i = 0; i < CGROUP_NAMES; i++) {
-		struct kernfs_node *up = kernfs_parent(kn);
 		const char *name;
 		__u32 off;
 		long n;
@@ -147,6 +148,7 @@ static __always_inline bool put_cgroup(struct room *to, struct task_struct *p)
 			return false;
 		*to->off = off + n;
 		kn = up;
+		up = kernfs_parent(kn);
 	}
 	return false;
 }
