@@ -222,7 +222,7 @@ func (w *waiting) matches(id fileID, stacked, own bool) bool {
 	switch {
 	case id.inode != w.file.inode:
 		return false
-	case id.dev != w.file.dev && !(stacked && w.times):
+	case id.dev != w.file.dev && (!stacked || !w.times):
 		return false
 	case !w.times:
 		return own || id.ctime < w.time

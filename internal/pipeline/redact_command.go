@@ -47,7 +47,7 @@ func (r *Redactor) step(c *command, w word) {
 			return
 		}
 		c.pending = nothing
-		if !isFlag(t) && !(c.option && strings.HasPrefix(t, "-")) {
+		if !isFlag(t) && (!c.option || !strings.HasPrefix(t, "-")) {
 			r.value(c, k, w, 0, c.nature)
 			return
 		}
@@ -95,7 +95,7 @@ func isAssignment(t string) bool {
 		return false
 	}
 	for i := range len(name) {
-		if !isAlnum(name[i]) && name[i] != '_' && !(name[i] == '+' && i == len(name)-1) {
+		if !isAlnum(name[i]) && name[i] != '_' && (name[i] != '+' || i != len(name)-1) {
 			return false
 		}
 	}
