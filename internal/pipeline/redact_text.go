@@ -51,7 +51,7 @@ func (r *Redactor) removeOuter(level, from, to int, gone bool) {
 func (r *Redactor) secret(w word, from, to int, n nature) {
 	from, to = min(from, len(w.text)), min(to, len(w.text))
 	v := w.text[from:to]
-	if isPlain(v, n) || w.level > 0 && isVariable(v) && !(w.marks != nil && w.marks[from].literal) {
+	if isPlain(v, n) || w.level > 0 && isVariable(v) && (w.marks == nil || !w.marks[from].literal) {
 		return
 	}
 	r.remove(w, from, to, false)
@@ -124,7 +124,7 @@ func namesNext(s string) bool {
 		if s[i] == '=' {
 			return i > 0
 		}
-		if !isNameByte(s[i]) && !(s[i] == ' ' && i > 0) {
+		if !isNameByte(s[i]) && (s[i] != ' ' || i == 0) {
 			return false
 		}
 	}
