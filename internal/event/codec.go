@@ -31,6 +31,7 @@ func (c Codec) Append(dst []byte, e *Event) []byte {
 		dst = appendExec(dst, e.Exec)
 	case KindExit:
 		dst = append(dst, e.Exit.Code, e.Exit.Signal, flags(e.Exit.Core, e.Exit.Presumed))
+		dst = binary.AppendVarint(dst, e.Exit.DurationNS)
 	case KindGap:
 		dst = binary.AppendVarint(dst, e.Gap.Until)
 		dst = append(dst, byte(e.Gap.Of))
@@ -101,6 +102,7 @@ func (c Codec) Decode(b []byte, e *Event) (rest []byte, err error) {
 		e.Exit = &Exit{Code: d.byte(), Signal: d.byte()}
 		f := d.byte()
 		e.Exit.Core, e.Exit.Presumed = f&1 != 0, f&2 != 0
+		e.Exit.DurationNS = d.int()
 	case KindGap:
 		e.Gap = &Gap{Until: d.int(), Of: Kind(d.byte()), Lost: d.uint(), Cause: d.string()}
 		if e.Gap.Of >= NumKinds { // tables are indexed by it

@@ -188,6 +188,10 @@ type Exit struct {
 	Signal   uint8 // terminating signal, 0 = none (Known has Code)
 	Core     bool  // dumped core (Known has Code)
 	Presumed bool  // not witnessed: the process was found to be gone
+
+	// DurationNS is how long the process lived, on the boot clock, which nobody
+	// sets (Known has Duration).
+	DurationNS int64
 }
 
 // Hash tells the content of the file that an earlier exec event executed, when

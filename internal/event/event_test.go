@@ -81,7 +81,7 @@ func drawEvent(t *rapid.T) Event {
 			Size: u64("size"), MTime: rapid.Int64().Draw(t, "mtime"),
 		}
 	case KindExit:
-		e.Exit = &Exit{Code: rapid.Byte().Draw(t, "code"), Signal: rapid.Byte().Draw(t, "signal"), Core: flag("core"), Presumed: flag("presumed")}
+		e.Exit = &Exit{Code: rapid.Byte().Draw(t, "code"), Signal: rapid.Byte().Draw(t, "signal"), Core: flag("core"), Presumed: flag("presumed"), DurationNS: rapid.Int64().Draw(t, "duration")}
 	case KindGap:
 		e.Gap = &Gap{Until: rapid.Int64().Draw(t, "until"), Of: Kind(rapid.IntRange(0, NumKinds-1).Draw(t, "of")), Lost: u64("lost"), Cause: text(t, "cause")}
 	}
@@ -312,8 +312,8 @@ var goldenEvents = []Event{
 		Process: ProcessKey{Boot: testBoot, PID: 4243, Start: 123457}, StartNS: 1_234_570_000_000, Parent: ProcessKey{Boot: testBoot, PID: 4242, Start: 123456},
 	},
 	{
-		Kind: KindExit, Source: SourceEBPF, Known: KnownTime | KnownCode, Time: 1_760_000_003_000_000_000,
-		Process: ProcessKey{Boot: testBoot, PID: 4243, Start: 123457}, Exit: &Exit{Signal: 11, Core: true},
+		Kind: KindExit, Source: SourceEBPF, Known: KnownTime | KnownCode | KnownDuration, Time: 1_760_000_003_000_000_000,
+		Process: ProcessKey{Boot: testBoot, PID: 4243, Start: 123457}, Exit: &Exit{Signal: 11, Core: true, DurationNS: 1_234_567},
 	},
 	{
 		Kind: KindExit, Source: SourceSnapshot, Time: 1_760_000_004_000_000_000,

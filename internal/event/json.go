@@ -36,6 +36,9 @@ func AppendJSON(dst []byte, e *Event) []byte {
 			o.int("signal", int64(e.Exit.Signal))
 			o.bool("core", e.Exit.Core)
 		}
+		if e.Known.Has(KnownDuration) {
+			o.int("duration_ns", e.Exit.DurationNS)
+		}
 		o.bool("presumed", e.Exit.Presumed)
 	case KindGap:
 		o.int("until", e.Gap.Until)

@@ -34,6 +34,7 @@ const (
 	KnownUser                          // User
 	KnownFileTimes                     // Size, MTime, CTime
 	KnownEnv                           // Env
+	KnownDuration                      // DurationNS
 )
 
 // knownNames has the view's column names of each bit, in bit order.
@@ -42,7 +43,7 @@ var knownNames = [...][]string{
 	{"exe"}, {"invoked"}, {"interpreter"}, {"args"}, {"cwd"}, {"comm"}, {"cgroup"}, {"container_id"},
 	{"pid_ns", "mnt_ns"}, {"ns_pid"}, {"dev", "inode"}, {"nlink", "deleted"}, {"fileless"}, {"gained"},
 	{"sha256"}, {"code", "signal", "core"}, {"lost"}, {"user"},
-	{"size", "mtime", "ctime"}, {"env"},
+	{"size", "mtime", "ctime"}, {"env"}, {"duration_ns"},
 }
 
 // Has reports whether all of the fields are known.

@@ -64,7 +64,7 @@ func full(k Kind) Event {
 			Size: 1, MTime: 1, CTime: 1, Env: "A=b\x00", Redacted: true,
 		}
 	case KindExit:
-		e.Exit = &Exit{Code: 1, Signal: 1, Core: true, Presumed: true}
+		e.Exit = &Exit{Code: 1, Signal: 1, Core: true, Presumed: true, DurationNS: 1}
 	case KindGap:
 		e.Gap = &Gap{Until: 1, Of: KindExec, Lost: 1, Cause: "a"}
 	case KindHash:
@@ -85,7 +85,7 @@ func members(t interface{ Fatalf(string, ...any) }, e *Event) map[string]any {
 // Each bit brings exactly its own columns into the JSON, whatever the values of
 // the other fields are.
 func TestKnownBits(t *testing.T) {
-	kinds := map[Known]Kind{KnownCode: KindExit, KnownLost: KindGap}
+	kinds := map[Known]Kind{KnownCode: KindExit, KnownDuration: KindExit, KnownLost: KindGap}
 	for bit, names := range knownNames {
 		k := Known(1) << bit
 		if got := k.Names(); !slices.Equal(got, names) || len(names) == 0 {

@@ -262,8 +262,7 @@ func (db *DB) end(p *process, e *event.Event, a *Appended) error {
 	bindKnown(s, 4, int64(p.exit.Code), p.code)
 	bindKnown(s, 5, int64(p.exit.Signal), p.code)
 	bindKnown(s, 6, bit(p.exit.Core), p.code)
-	// Not known when it was only noticed later, nor when the clock was set back.
-	bindKnown(s, 7, e.Time-p.started, p.started != unknown && e.Known.Has(event.KnownTime) && e.Time >= p.started)
+	bindKnown(s, 7, p.exit.DurationNS, e.Known.Has(event.KnownDuration))
 	s.BindInt64(8, bit(p.exit.Presumed))
 	s.BindInt64(9, int64(e.Source))
 	s.BindInt64(10, int64(e.Known))

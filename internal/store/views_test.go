@@ -84,7 +84,7 @@ func TestViewsShowWhatWasStored(t *testing.T) {
 	cat.Exec.SHA256, cat.Known = strings.Repeat("\xa5", 32), cat.Known|event.KnownSHA256
 	cat.Exec.AUID = event.AUIDUnset
 	killed := exitEvent(3, at(4), 0, 9)
-	killed.Exit.Core = true
+	killed.Exit.Core, killed.Exit.DurationNS, killed.Known = true, 2_000_000_000, killed.Known|event.KnownDuration
 	failed := execEvent(2, 1, at(5), "/root/x", "x")
 	failed.Kind, failed.Exec.Errno = event.KindExecFailed, 13
 	gap := event.Event{Kind: event.KindGap, Source: event.SourceAgent, Time: at(6), Known: event.KnownLost,

@@ -176,6 +176,11 @@ func TestLifeOfAProcess(t *testing.T) {
 			if x.Dev != st.Dev || x.Inode != st.Ino || x.Nlink != uint32(st.Nlink) || x.Deleted || x.Fileless {
 				t.Errorf("dev %d inode %d nlink %d, want %d %d %d", x.Dev, x.Inode, x.Nlink, st.Dev, st.Ino, st.Nlink)
 			}
+			lived := events[2].Time - events[0].Time
+			if e := events[2]; !e.Known.Has(event.KnownDuration) || e.Exit.DurationNS < lived || e.Exit.DurationNS > lived+int64(time.Second) {
+				t.Errorf("lived %v, told %v after its fork", time.Duration(e.Exit.DurationNS), time.Duration(lived))
+			}
+			events[2].Exit.DurationNS = 0
 			if e := events[2].Exit; *e != (event.Exit{}) {
 				t.Errorf("exit %+v", e)
 			}
@@ -377,7 +382,9 @@ func TestExitStatus(t *testing.T) {
 		var exits []event.Exit
 		for _, e := range r.of(p.Pid()) {
 			if e.Kind == event.KindExit {
-				exits = append(exits, *e.Exit)
+				exit := *e.Exit
+				exit.DurationNS = 0
+				exits = append(exits, exit)
 			}
 		}
 		status := p.Sys().(syscall.WaitStatus)

@@ -83,10 +83,10 @@ func (d *decoder) decode(batch []event.Event, raw []byte) ([]event.Event, error)
 		e.Kind = event.KindFork
 	case kind == kindExit && len(raw) >= exitSize:
 		e.Kind = event.KindExit
-		e.Known |= event.KnownCode
+		e.Known |= event.KnownCode | event.KnownDuration
 		status := u32(raw[headSize:])
 		e.Exit = d.newExit()
-		*e.Exit = event.Exit{Code: uint8(status >> 8), Signal: uint8(status & 0x7f), Core: status&0x80 != 0}
+		*e.Exit = event.Exit{Code: uint8(status >> 8), Signal: uint8(status & 0x7f), Core: status&0x80 != 0, DurationNS: int64(u64(raw[8:]) - start)}
 	case (kind == kindExec || kind == kindExecFailed) && len(raw) >= execSize:
 		e.Kind = event.Kind(kind)
 		e.Exec = d.newExec()

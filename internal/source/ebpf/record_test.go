@@ -157,10 +157,10 @@ func TestDecodeForkAndExit(t *testing.T) {
 	if fork.Kind != event.KindFork || !fork.Parent.IsZero() || fork.Process.Start != 1 {
 		t.Errorf("%+v", fork)
 	}
-	exit := record(kindExit, 42, 1, 10_000_000, 1, 0)
+	exit := record(kindExit, 42, 12_000_000, 10_000_000, 1, 0)
 	exit = binary.LittleEndian.AppendUint32(exit, 42<<8|0x80|11)
 	e := decodeOne(t, append(exit, 0, 0, 0, 0))
-	if want := (event.Exit{Code: 42, Signal: 11, Core: true}); e.Kind != event.KindExit || *e.Exit != want || !e.Known.Has(event.KnownCode) {
+	if want := (event.Exit{Code: 42, Signal: 11, Core: true, DurationNS: 2_000_000}); e.Kind != event.KindExit || *e.Exit != want || !e.Known.Has(event.KnownCode|event.KnownDuration) {
 		t.Errorf("%+v %+v", e, e.Exit)
 	}
 }

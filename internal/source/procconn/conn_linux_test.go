@@ -243,9 +243,20 @@ func TestLifeOfAProcess(t *testing.T) {
 	if k := events[1].Known; x.Exe != exe || k&(event.KnownInvoked|event.KnownInterpreter) != 0 || !k.Has(event.KnownUID|event.KnownFile|event.KnownNS) {
 		t.Errorf("exe %q, known %v", x.Exe, k.Names())
 	}
-	if e := events[2]; *e.Exit != (event.Exit{Code: 1}) || !e.Known.Has(event.KnownCode) {
+	lived := events[2].Time - events[0].Time // to the tick of the start
+	if d := events[2].Exit.DurationNS; d < lived || d > lived+2*event.TickNS || !events[2].Known.Has(event.KnownDuration) {
+		t.Errorf("lived %v, told %v after its fork", time.Duration(d), time.Duration(lived))
+	}
+	if e := events[2]; howEnded(e) != (event.Exit{Code: 1}) || !e.Known.Has(event.KnownCode) {
 		t.Errorf("exit %+v, known %v", e.Exit, e.Known.Names())
 	}
+}
+
+// howEnded is how a process ended, apart from how long it lived.
+func howEnded(e event.Event) event.Exit {
+	x := *e.Exit
+	x.DurationNS = 0
+	return x
 }
 
 // TestExitStatus wants what waitpid(2) told whoever waited, once.
@@ -283,7 +294,7 @@ func TestExitStatus(t *testing.T) {
 		} else {
 			want.Code = uint8(status.ExitStatus())
 		}
-		if e := events[2]; *e.Exit != want || !e.Known.Has(event.KnownCode) {
+		if e := events[2]; howEnded(e) != want || !e.Known.Has(event.KnownCode) {
 			t.Errorf("%s: %+v, known %v, want %+v", scripts[i], *e.Exit, e.Known.Names(), want)
 		}
 	}
@@ -356,7 +367,7 @@ func TestFirstThreadGoesFirst(t *testing.T) {
 				if seeded && c.mode == "exit 0" { // the first thread was not seen to end
 					c.code = false
 				}
-				if *e.Exit != c.want || known != c.code || e.Process != want || e.Time < at {
+				if howEnded(e) != c.want || known != c.code || e.Process != want || e.Time < at {
 					t.Errorf("exit %+v, code known %v, of %v; want %+v, %v, %v", *e.Exit, known, e.Process, c.want, c.code, want)
 				}
 			})
@@ -379,7 +390,7 @@ func TestExitOfSeeded(t *testing.T) {
 	r.stop()
 	r.noGaps()
 	e := r.first(cmd.Process.Pid, event.KindExit)
-	if e.Process != want || *e.Exit != (event.Exit{Signal: 9}) || !e.Known.Has(event.KnownCode) {
+	if e.Process != want || howEnded(*e) != (event.Exit{Signal: 9}) || !e.Known.Has(event.KnownCode) {
 		t.Errorf("%v ended %+v, want %v", e.Process, *e.Exit, want)
 	}
 	if _, ok := r.src.tracker.procs[uint32(cmd.Process.Pid)]; ok {
@@ -550,7 +561,7 @@ func TestOverflow(t *testing.T) {
 	_ = sleeper.Process.Kill()
 	_ = sleeper.Wait()
 	r.untilExit(sleeper.Process.Pid)
-	if e := r.first(sleeper.Process.Pid, event.KindExit); e.Process != want || *e.Exit != (event.Exit{Signal: 9}) {
+	if e := r.first(sleeper.Process.Pid, event.KindExit); e.Process != want || howEnded(*e) != (event.Exit{Signal: 9}) {
 		t.Errorf("%v ended %+v, want %v", e.Process, *e.Exit, want)
 	}
 	r.stop()

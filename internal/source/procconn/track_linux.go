@@ -340,6 +340,10 @@ func (t *tracker) exited(m *message, p proc) event.Event {
 		*e.Exit = event.Exit{Code: uint8(status >> 8), Signal: uint8(status & statusSignal), Core: status&statusCore != 0}
 		e.Known |= event.KnownCode
 	}
+	if !t.clocks.moved { // else it is not known when on the boot clock it was
+		e.Exit.DurationNS = max(0, m.time+t.clocks.boot-int64(p.start*event.TickNS))
+		e.Known |= event.KnownDuration
+	}
 	return e
 }
 

@@ -212,7 +212,7 @@ func TestTracker(t *testing.T) {
 			w.seed()
 			w.remove(5)
 			w.apply(exit(at, 5, 5, 11), exit(at+1, 5, 6, 0x8b))
-			if e := w.tr.out[0]; len(w.tr.out) != 1 || *e.Exit != (event.Exit{Signal: 11, Core: true}) || e.Time != at+1 {
+			if e := w.tr.out[0]; len(w.tr.out) != 1 || howEnded(e) != (event.Exit{Signal: 11, Core: true}) || e.Time != at+1 {
 				w.t.Errorf("%s, %+v at %d", show(w.tr.out), e.Exit, e.Time)
 			}
 		},
