@@ -2,8 +2,8 @@
 
 // Bench measures, side by side in one run, what recording every exec costs: no
 // agent, the BPF programs alone, procmond, the whole agent, and other tools
-// where they are installed; then how long an alert takes, and what rest costs.
-// It needs root and a C compiler for the load.
+// where they are installed; then what failed execs cost, how long an alert takes, and what rest costs. It needs
+// root and a C compiler for the load.
 package main
 
 import (
@@ -58,9 +58,9 @@ type bench struct {
 	idle                  time.Duration
 	bin, only, section    string
 
-	dir         string // scratch, removed at the end
-	storm, tiny string
-	mark        string // of this run: the last argument of each exec of the load
+	dir                string // scratch, removed at the end
+	storm, tiny, calls string
+	mark               string // of this run: the last argument of each exec of the load
 
 	audited bool // auditd has run
 
@@ -74,6 +74,7 @@ var sections = []struct {
 	run  func(*bench) error
 }{
 	{"burst", (*bench).burst},
+	{"failed", (*bench).failed},
 	{"latency", (*bench).latency},
 	{"rest", (*bench).rest},
 }
@@ -160,9 +161,10 @@ func (b *bench) build() error {
 	if cc == "" {
 		return fmt.Errorf("needs a C compiler for the load (install gcc or clang)")
 	}
-	b.storm, b.tiny = filepath.Join(b.dir, "storm"), filepath.Join(b.dir, "tiny")
+	b.storm, b.tiny, b.calls = filepath.Join(b.dir, "storm"), filepath.Join(b.dir, "tiny"), filepath.Join(b.dir, "calls")
 	for out, args := range map[string][]string{
 		b.storm: {"-O2", "-static", "-o", b.storm, "bench/load/storm.c"},
+		b.calls: {"-O2", "-static", "-o", b.calls, "bench/load/calls.c"},
 		b.tiny:  {"-O2", "-static", "-nostdlib", "-s", "-o", b.tiny, "bench/load/tiny.c"},
 	} {
 		if msg, err := exec.Command(cc, args...).CombinedOutput(); err != nil {
