@@ -2,7 +2,8 @@
 
 // Bench measures, side by side in one run, what recording every exec costs: no
 // agent, the BPF programs alone, procmond, the whole agent, and other tools
-// where they are installed; then what failed execs cost, how long an alert takes, and what rest costs. It needs
+// where they are installed; then what failed execs cost, what a storm does to
+// buffers and memory, how long an alert takes, and what rest costs. It needs
 // root and a C compiler for the load.
 package main
 
@@ -31,6 +32,7 @@ func main() {
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds; each runs every row once")
 	flag.IntVar(&b.alerts, "alerts", 200, "execs for the alert latency")
 	flag.DurationVar(&b.idle, "idle", 20*time.Second, "how long to watch the idle agent")
+	flag.DurationVar(&b.lasts, "storm", time.Minute, "how long the storm lasts")
 	flag.StringVar(&b.section, "section", "", "run only this section: "+strings.Join(sectionNames(), ", "))
 	flag.StringVar(&b.bin, "bin", "bin", "directory of procmond and sentineld")
 	flag.StringVar(&b.only, "only", "", "run only rows whose name contains this (and the first), and without -section only the burst")
@@ -55,7 +57,7 @@ func exit(err error) {
 
 type bench struct {
 	execs, rounds, alerts int
-	idle                  time.Duration
+	idle, lasts           time.Duration
 	bin, only, section    string
 
 	dir                string // scratch, removed at the end
@@ -75,6 +77,7 @@ var sections = []struct {
 }{
 	{"burst", (*bench).burst},
 	{"failed", (*bench).failed},
+	{"storm", (*bench).storms},
 	{"latency", (*bench).latency},
 	{"rest", (*bench).rest},
 }
@@ -93,8 +96,8 @@ func (b *bench) run() error {
 		return fmt.Errorf("-section %s: want one of %s", only, strings.Join(sectionNames(), ", "))
 	case b.execs < 2 || b.rounds < 1 || b.alerts < 1:
 		return fmt.Errorf("-execs %d -rounds %d -alerts %d: want at least 2, 1 and 1", b.execs, b.rounds, b.alerts)
-	case b.idle <= 0:
-		return fmt.Errorf("-idle %v: want more than 0", b.idle)
+	case b.idle <= 0 || b.lasts < time.Second:
+		return fmt.Errorf("-idle %v -storm %v: want more than 0, and at least 1s", b.idle, b.lasts)
 	case os.Geteuid() != 0:
 		return fmt.Errorf("needs root, to load BPF programs (run: sudo make bench)")
 	case only == "" && b.only != "":
