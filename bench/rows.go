@@ -24,8 +24,9 @@ import (
 
 // row is one thing that is measured. start is nil for no agent.
 type row struct {
-	name  string
-	start func(*bench) (*running, error)
+	name     string
+	start    func(*bench) (*running, error)
+	optional bool // one that does not work here is left out
 }
 
 // running is a started agent.
@@ -36,32 +37,21 @@ type running struct {
 	count          func(*result) error
 	ended          chan error
 	end            syscall.Signal // 0 = SIGTERM
+	undo           func() error   // puts back what was changed for it, once; nil = nothing
 }
 
 // total is how many execs a burst really is.
 func (b *bench) total() int64 { return int64(b.execs / 2 * 2) }
 
 func (b *bench) rows() []row {
-	rows := []row{
-		{"no agent", nil},
-		{"hooks only", startHooks},
-		{"procmond > /dev/null", startProcmond},
-		{"sentineld (whole agent)", startAgent},
-	}
-	if p, err := exec.LookPath("execsnoop"); err == nil {
-		rows = append(rows, row{"execsnoop (exec only)", func(b *bench) (*running, error) { return startOther(b, "", p) }})
-	} else {
-		fmt.Println("execsnoop is not installed (apt-get install libbpf-tools): no row")
-	}
-	if p, err := exec.LookPath("bpftrace"); err == nil {
-		_ = syscall.Mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, "") // it may be mounted already
-		rows = append(rows, row{"bpftrace exec/fork/exit", func(b *bench) (*running, error) { return startOther(b, "ready", p, "-e", bpftraceProgram) }})
-	} else {
-		fmt.Println("bpftrace is not installed: no row")
-	}
-	if b.only == "" {
-		return rows
-	}
+	rows := append([]row{
+		{"no agent", nil, false},
+		{"hooks only", startHooks, false},
+		{"procmond > /dev/null", startProcmond(), false},
+		{"procmond --exec-failures", startProcmond("--exec-failures"), true},
+		{"procmond --source procconn", startProcmond("--source", "procconn"), true},
+		{"sentineld (whole agent)", startAgent, false},
+	}, others...)
 	kept := rows[:1]
 	for _, r := range rows[1:] {
 		if strings.Contains(r.name, b.only) {
@@ -70,11 +60,6 @@ func (b *bench) rows() []row {
 	}
 	return kept
 }
-
-const bpftraceProgram = `BEGIN { printf("ready\n"); }
-tracepoint:sched:sched_process_fork { printf("fork %d %d\n", args->parent_pid, args->child_pid); }
-tracepoint:syscalls:sys_enter_execve { printf("exec %d ", pid); join(args->argv); }
-tracepoint:sched:sched_process_exit { printf("exit %d\n", pid); }`
 
 // startCommand starts a program with its output in files, and waits until ready
 // stands in one of them. Nothing of ours reads along, which would cost the load.
@@ -97,6 +82,7 @@ func (b *bench) startCommand(cmd *exec.Cmd, ready string) (*running, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	b.later(func() error { a.kill(); return nil })
 	a.pids = []int{cmd.Process.Pid}
 	go func() { a.ended <- cmd.Wait() }()
 	for range 300 {
@@ -105,7 +91,7 @@ func (b *bench) startCommand(cmd *exec.Cmd, ready string) (*running, error) {
 		}
 		select {
 		case err := <-a.ended:
-			return nil, fmt.Errorf("%s ended at once: %v\n%s", cmd.Path, err, a.output())
+			return nil, fmt.Errorf("%s ended at once: %v: %s", cmd.Path, err, strings.TrimSpace(a.output()))
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
@@ -121,9 +107,9 @@ func (a *running) output() string {
 }
 
 // settle waits until the agent does nothing any more.
-func (a *running) settle() error {
+func (a *running) settle(limit time.Duration) error {
 	last := time.Duration(-1)
-	for range 100 {
+	for end := time.Now().Add(limit); time.Now().Before(end); {
 		time.Sleep(500 * time.Millisecond)
 		var now time.Duration
 		for _, pid := range a.pids {
@@ -138,7 +124,7 @@ func (a *running) settle() error {
 		}
 		last = now
 	}
-	return fmt.Errorf("the agent is still busy 50 s after the load")
+	return fmt.Errorf("the agent is still busy %v after the load", limit)
 }
 
 func (a *running) stop() error {
@@ -149,10 +135,13 @@ func (a *running) stop() error {
 	_ = a.cmd.Process.Signal(end)
 	select {
 	case err := <-a.ended:
-		if err != nil && !errors.As(err, new(*exec.ExitError)) {
+		if err != nil && !errors.As(err, new(*exec.ExitError)) { // how it says that it was stopped is its own affair
 			return err
 		}
-		return nil // how it says that it was stopped is its own affair
+		if a.undo != nil {
+			return a.undo()
+		}
+		return nil
 	case <-time.After(20 * time.Second):
 		a.kill()
 		if a.end != 0 {
@@ -162,14 +151,37 @@ func (a *running) stop() error {
 	}
 }
 
-func (a *running) kill() { _ = a.cmd.Process.Kill() }
+// kill ends the agent whatever it does. Once it has ended it only puts back what
+// was changed for it; stop, which is called before, tells how that failed.
+func (a *running) kill() {
+	_ = a.cmd.Process.Kill()
+	if a.undo != nil {
+		_ = a.undo()
+	}
+}
 
+// startHooks starts the programs that throw away what they recorded. What finds
+// no room in the ring is not even built, and would make them look cheap.
 func startHooks(b *bench) (*running, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	return b.startCommand(exec.Command(self, "hooks-only"), "ready")
+	a, err := b.startCommand(exec.Command(self, "hooks-only"), "ready")
+	if err != nil {
+		return nil, err
+	}
+	a.count = func(r *result) error {
+		_, rest, found := strings.Cut(a.output(), "lost ")
+		if _, err := fmt.Sscan(rest, &r.lost); !found || err != nil {
+			return fmt.Errorf("the hooks did not say what they lost:\n%s", a.output())
+		}
+		if r.lost != 0 {
+			return fmt.Errorf("the ring was full: %d records were never built, so that this is not what they cost", r.lost)
+		}
+		return nil
+	}
+	return a, nil
 }
 
 // hooksOnly is the child of startHooks.
@@ -181,40 +193,59 @@ func hooksOnly() error {
 		return err
 	}
 	fmt.Println("ready")
-	<-ctx.Done()
-	if err := src.Close(); err != nil {
-		return err
-	}
-	for range src.Events() {
-	}
-	return src.Err()
-}
-
-func startProcmond(b *bench) (*running, error) {
-	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(filepath.Join(b.bin, "procmond"), "run", "--output", "json", "--log-format", "json")
-	cmd.Stdout = null
-	a, err := b.startCommand(cmd, "collecting")
-	if err != nil {
-		return nil, err
-	}
-	a.count = func(r *result) error { // it says at its end how much there was
-		for line := range strings.Lines(a.output()) {
-			var m struct {
-				Msg          string
-				Events, Lost int64
-			}
-			if json.Unmarshal([]byte(line), &m) == nil && m.Msg == "stopped" {
-				r.events, r.lost = m.Events, m.Lost
-				return nil
+	closed := make(chan error, 1)
+	context.AfterFunc(ctx, func() { closed <- src.Close() })
+	var lost uint64
+	for batch := range src.Events() {
+		for _, e := range batch {
+			if e.Kind == event.KindGap {
+				lost += e.Gap.Lost
 			}
 		}
-		return fmt.Errorf("procmond did not say how much it collected:\n%s", a.output())
 	}
-	return a, nil
+	fmt.Println("lost", lost)
+	if err := src.Err(); err != nil {
+		return err
+	}
+	return <-closed
+}
+
+// startProcmond makes the start of a procmond that prints into nothing.
+func startProcmond(args ...string) func(*bench) (*running, error) {
+	return func(b *bench) (*running, error) {
+		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		if err != nil {
+			return nil, err
+		}
+		defer null.Close()
+		cmd := exec.Command(filepath.Join(b.bin, "procmond"), append([]string{"run", "--output", "json", "--log-format", "json"}, args...)...)
+		cmd.Stdout = null
+		a, err := b.startCommand(cmd, "collecting")
+		if err != nil {
+			return nil, err
+		}
+		if strings.Contains(a.output(), "failed execs not seen") {
+			a.kill()
+			return nil, errors.New("this kernel does not show failed execs")
+		}
+		a.count = a.totals
+		return a, nil
+	}
+}
+
+// totals is how much procmond says at its end that there was.
+func (a *running) totals(r *result) error {
+	for line := range strings.Lines(a.output()) {
+		var m struct {
+			Msg          string
+			Events, Lost int64
+		}
+		if json.Unmarshal([]byte(line), &m) == nil && m.Msg == "stopped" {
+			r.events, r.lost = m.Events, m.Lost
+			return nil
+		}
+	}
+	return fmt.Errorf("procmond did not say how much it collected:\n%s", a.output())
 }
 
 func startAgent(b *bench) (*running, error) {
@@ -227,14 +258,7 @@ func startAgent(b *bench) (*running, error) {
 		return nil, err
 	}
 	a.count = func(r *result) error {
-		var counts struct{ Execs, Forks, Exits, Lost, All int64 }
-		marker := "cmdline LIKE '%sentineld-load'"
-		err := b.query(dir, `SELECT
-			(SELECT count(*) FROM execs WHERE `+marker+`) AS execs,
-			(SELECT count(*) FROM forks WHERE process IN (SELECT process FROM execs WHERE `+marker+`)) AS forks,
-			(SELECT count(*) FROM exits WHERE process IN (SELECT process FROM execs WHERE `+marker+`) AND code = 0) AS exits,
-			(SELECT coalesce(sum(lost), 0) FROM gaps) AS lost,
-			(SELECT count(*) FROM execs) + (SELECT count(*) FROM forks) + (SELECT count(*) FROM exits) AS "all"`, &counts)
+		counts, err := b.stored(dir)
 		if err != nil {
 			return err
 		}
@@ -250,9 +274,27 @@ func startAgent(b *bench) (*running, error) {
 	return a, nil
 }
 
-// startAgentOn starts the whole agent on a store in dir.
-func startAgentOn(b *bench, dir string) (*running, error) {
-	a, err := b.startCommand(b.agent(dir, "--alert-output=none"), "collecting")
+// counts are of the load, but for All, and for Lost, where nobody can know.
+type counts struct{ Execs, Forks, Exits, Lost, All int64 }
+
+// stored counts what a store holds.
+func (b *bench) stored(dir string) (c counts, err error) {
+	marker := "cmdline LIKE '%" + b.mark + "'"
+	err = b.query(dir, `SELECT
+		(SELECT count(*) FROM execs WHERE `+marker+`) AS execs,
+		(SELECT count(*) FROM forks WHERE process IN (SELECT process FROM execs WHERE `+marker+`)) AS forks,
+		(SELECT count(*) FROM exits WHERE process IN (SELECT process FROM execs WHERE `+marker+`) AND code = 0) AS exits,
+		(SELECT coalesce(sum(lost), 0) FROM gaps) AS lost,
+		(SELECT count(*) FROM execs) + (SELECT count(*) FROM forks) + (SELECT count(*) FROM exits) AS "all"`, &c)
+	return c, err
+}
+
+// startAgentOn starts the whole agent on a store in dir, with variables beside
+// those of the environment.
+func startAgentOn(b *bench, dir string, env ...string) (*running, error) {
+	cmd := b.agent(dir, "--alert-output=none")
+	cmd.Env = append(os.Environ(), env...)
+	a, err := b.startCommand(cmd, "collecting")
 	if err != nil {
 		return nil, err
 	}
@@ -272,32 +314,23 @@ func (b *bench) agent(dir string, args ...string) *exec.Cmd {
 
 // query runs a query of one row on a store and reads it into v.
 func (b *bench) query(dir, sql string, v any) error {
-	var stderr strings.Builder
-	cmd := exec.Command(filepath.Join(b.bin, "sentineld"), "query", "--data-dir", dir, "-o", "json", sql)
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil && cmd.ProcessState.ExitCode() != 3 { // 3: there are gaps, which we count
-		return fmt.Errorf("query: %w: %s", err, stderr.String())
+	out, err := b.ask("query", "--data-dir", dir, "--timeout", "10m", "-o", "json", sql)
+	if err != nil {
+		return err
 	}
 	return json.Unmarshal(out, v)
 }
 
-// startOther starts another tool. Its execs are counted by the load's argument.
-func startOther(b *bench, ready, path string, args ...string) (*running, error) {
-	a, err := b.startCommand(exec.Command(path, args...), ready)
-	if err != nil {
-		return nil, err
+// ask runs a command of sentineld.
+func (b *bench) ask(args ...string) ([]byte, error) {
+	var stderr strings.Builder
+	cmd := exec.Command(filepath.Join(b.bin, "sentineld"), args...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil && cmd.ProcessState.ExitCode() != 3 { // 3: there are gaps, which we count
+		return nil, fmt.Errorf("sentineld %s: %w: %s", args[0], err, stderr.String())
 	}
-	if ready == "" {
-		time.Sleep(5 * time.Second) // it does not say when it is ready
-	}
-	a.end = syscall.SIGINT // at which they write what they still hold
-	a.count = func(r *result) error {
-		r.events = int64(strings.Count(a.output(), "\n"))
-		r.lost = b.total() - int64(strings.Count(a.output(), "sentineld-load"))
-		return nil
-	}
-	return a, nil
+	return out, nil
 }
 
 // childNamed finds a descendant by its name.
