@@ -57,7 +57,7 @@ static __always_inline void fill_ids(struct exec_record *r, struct task_struct *
 	const struct cred *cred = READ(p, cred);
 	struct signal_struct *sig = READ(p, signal);
 	struct pid *sid = READ(sig, pids[PIDTYPE_SID]);
-	struct pid *pid = READ(p, thread_pid);
+	struct pid *pid = READ(p, group_leader, thread_pid);
 	struct tty_struct *tty = READ(sig, tty);
 	struct upid inner = {};
 	__u32 level;

@@ -53,10 +53,15 @@ static __noinline int fill_failed(struct exec_record *r, __u64 cap, const char *
 	struct task_struct *p = (struct task_struct *)bpf_get_current_task();
 	struct room to = {.data = (__u8 *)(r + 1), .cap = cap, .off = &r->used};
 	enum walked walked;
+	bool whole;
 	__u32 from;
 
 	fill_ids(r, p);
-	put_user_args(r, &to, argv);
+	/* An exec that fails half-way has a memory without the old strings, and not yet
+	 * with all of the new program's; the process is killed. */
+	whole = READ(p, mm, env_end) != 0;
+	if (whole)
+		put_user_args(r, &to, argv);
 	if (r->flags & EXEC_ARGS) {
 		r->args_len = r->used;
 	} else {
@@ -71,7 +76,7 @@ static __noinline int fill_failed(struct exec_record *r, __u64 cap, const char *
 		r->flags |= walked == WALK_ANON ? EXEC_CWD | EXEC_CWD_ANON : EXEC_CWD;
 
 	from = r->used;
-	if (put_user_string(&to, filename))
+	if (whole && put_user_string(&to, filename))
 		r->flags |= EXEC_INVOKED;
 	r->invoked_len = r->used - from;
 

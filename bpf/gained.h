@@ -35,7 +35,7 @@ static __always_inline __u32 gained(struct task_struct *p, struct linux_binprm *
 	g = bpf_map_lookup_elem(&gains, &key);
 	if (!g)
 		return 0;
-	if (g->bprm == (__u64)bprm && g->start == READ(p, start_boottime))
+	if (g->bprm == (__u64)bprm && g->start == READ(p, group_leader, start_boottime))
 		bits = g->bits;
 	bpf_map_delete_elem(&gains, &key);
 	return bits;
@@ -50,6 +50,7 @@ static __always_inline int on_prepare(struct linux_binprm *bprm)
 	struct gain g = {};
 	__u64 key = (__u64)p, before = 0, after = 0;
 	__u32 euid;
+	bool root;
 
 	if (!BPF_CORE_READ_BITFIELD_PROBED(bprm, secureexec))
 		return 0;
@@ -62,15 +63,18 @@ static __always_inline int on_prepare(struct linux_binprm *bprm)
 		g.bits |= GAINED_SETUID;
 	if (READ(new, egid.val) != READ(old, egid.val) && READ(new, egid.val) != READ(old, gid.val))
 		g.bits |= GAINED_SETGID;
-	/* Root has all capabilities by being root, not by the file. */
+	/* Root has all capabilities by being root, not by the file; that of a user
+	 * namespace has another number. */
 	bpf_core_read(&before, sizeof(before), &old->cap_permitted);
 	bpf_core_read(&after, sizeof(after), &new->cap_permitted);
-	if (euid != 0 && (after & ~before))
+	root = euid == 0 || ((g.bits & GAINED_SETUID) && READ(new, user_ns, level) > 0);
+	if (!root && (after & ~before))
 		g.bits |= GAINED_CAPS;
 	if (!g.bits)
 		return 0;
 	g.bprm = (__u64)bprm;
-	g.start = READ(p, start_boottime);
+	/* Not the thread's own: the one that executes takes the first one's place. */
+	g.start = READ(p, group_leader, start_boottime);
 	bpf_map_update_elem(&gains, &key, &g, BPF_ANY);
 	return 0;
 }

@@ -87,7 +87,15 @@ struct signal_struct {
 
 struct mm_struct { unsigned long arg_start, arg_end, env_start, env_end; struct file *exe_file; };
 typedef struct { __u64 val; } kernel_cap_t; /* two __u32 until 6.2, in the same order */
-struct cred { kuid_t uid; kgid_t gid; kuid_t euid; kgid_t egid; kernel_cap_t cap_permitted; };
+struct user_namespace { int level; };
+struct cred {
+	kuid_t uid;
+	kgid_t gid;
+	kuid_t euid;
+	kgid_t egid;
+	kernel_cap_t cap_permitted;
+	struct user_namespace *user_ns;
+};
 
 struct kernfs_node { const char *name; };
 struct kernfs_node___until_6_14 { struct kernfs_node *parent; };

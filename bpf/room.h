@@ -24,7 +24,7 @@ static __always_inline bool put_name(struct room *to, const void *name, __u32 le
 {
 	__u32 off = *to->off;
 
-	if (off > to->cap)
+	if (off > to->cap || len > PIECE - 1) /* some file systems have names of 765 bytes */
 		return false;
 	len &= PIECE - 1;
 	if (bpf_probe_read_kernel(to->data + off, len, name))

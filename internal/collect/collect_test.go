@@ -145,6 +145,7 @@ func TestLookup(t *testing.T) {
 		ran := make(chan error, 1)
 		go func() { ran <- c.Run(t.Context(), src, sink) }()
 		time.Sleep(time.Second)
+		synctest.Wait()
 		src.Close()
 		if err := <-ran; err != nil {
 			t.Fatal(err)

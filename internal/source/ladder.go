@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,7 +28,8 @@ type Ladder struct {
 	now     Source
 	rung    int       // of now in candidates
 	refused []Refusal // one for each rung above now, and now's while it is lost and nothing took over
-	since   int64     // Unix ns when now was opened
+	since   int64     // Unix ns from which on now tells
+	cut     bool      // what it tells of before then was told already
 
 	err error // owned by run until events is closed
 }
@@ -55,7 +57,7 @@ func Climb(ctx context.Context, o Options, candidates []Candidate) (*Ladder, err
 func (l *Ladder) stand(s Source, rung int, refused []Refusal) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.now, l.rung, l.refused, l.since = s, rung, refused, time.Now().UnixNano()
+	l.now, l.rung, l.refused, l.since, l.cut = s, rung, refused, time.Now().UnixNano(), false
 }
 
 func (l *Ladder) current() (s Source, rung int) {
@@ -134,6 +136,7 @@ func (l *Ladder) run(ctx context.Context) {
 	defer close(l.events)
 	var climb *time.Timer // nil: nothing was lost
 	pause := climbFirst
+	newest := int64(0) // time of the newest event of the current source, Unix ns
 	for {
 		s, rung := l.current()
 		if l.stopping() { // it may have been opened after Close
@@ -143,13 +146,15 @@ func (l *Ladder) run(ctx context.Context) {
 		if climb != nil && rung > 0 {
 			up = climb.C
 		}
-		newest, ended := l.forward(s, up)
+		var ended bool
+		newest, ended = l.forward(s, newest, up)
 		if !ended { // time to climb
 			if l.climb(ctx, s, rung) {
-				climb, pause = nil, climbFirst
-				continue
+				pause = climbFirst
+				newest = 0
+			} else {
+				pause = min(2*pause, climbMost)
 			}
-			pause = min(2*pause, climbMost)
 			climb.Reset(pause)
 			continue
 		}
@@ -168,34 +173,47 @@ func (l *Ladder) run(ctx context.Context) {
 }
 
 // forward hands on what s gives, until it ends or up fires. newest is the time of
-// the newest event, Unix ns.
-func (l *Ladder) forward(s Source, up <-chan time.Time) (newest int64, ended bool) {
-	l.mu.Lock()
-	newest = l.since
-	l.mu.Unlock()
+// the newest event so far, Unix ns.
+func (l *Ladder) forward(s Source, newest int64, up <-chan time.Time) (int64, bool) {
 	for {
 		select {
 		case batch, ok := <-s.Events():
 			if !ok {
 				return newest, true
 			}
-			if n := len(batch); n > 0 {
-				newest = max(newest, batch[n-1].Time)
+			if batch = l.sinceOpened(batch); len(batch) > 0 {
+				newest = max(newest, batch[len(batch)-1].Time)
+				l.events <- batch
 			}
-			l.events <- batch
 		case <-up:
 			return newest, false
 		}
 	}
 }
 
+// sinceOpened leaves out what another source has told.
+func (l *Ladder) sinceOpened(batch []event.Event) []event.Event {
+	l.mu.Lock()
+	since, cut := l.since, l.cut
+	l.mu.Unlock()
+	if !cut {
+		return batch
+	}
+	return slices.DeleteFunc(batch, func(e event.Event) bool { return e.Kind != event.KindGap && e.Time < since })
+}
+
 // descend opens what comes below the lost source, or, when there is nothing, the
 // best that opens, waiting for it. False: the ladder was closed.
 func (l *Ladder) descend(ctx context.Context, lost Source, rung int, newest int64) bool {
-	from := newest
-	// A source at rest gives no events: it may know until when it worked.
+	l.mu.Lock()
+	from := l.since
+	l.mu.Unlock()
+	// An event shows that something still came, not that everything did: a source
+	// that knows until when it worked is asked instead.
 	if s, ok := lost.(interface{ LastGood() int64 }); ok {
 		from = max(from, s.LastGood())
+	} else {
+		from = max(from, newest)
 	}
 	reason := lost.Err()
 	l.o.Log.Error("source is lost", "source", lost.Name().String(), "reason", reason)
@@ -234,12 +252,19 @@ func (l *Ladder) climb(ctx context.Context, old Source, rung int) bool {
 	if err != nil {
 		return false
 	}
+	// What happened until now is the old one's to tell, and the rest the new one's:
+	// an exec that both tell would be two.
 	now := time.Now().UnixNano()
-	_ = old.Close() // what matters comes from the better one
+	_ = old.Close()
 	for batch := range old.Events() {
-		l.events <- batch
+		if batch = slices.DeleteFunc(batch, func(e event.Event) bool { return e.Kind != event.KindGap && e.Time >= now }); len(batch) > 0 {
+			l.events <- batch
+		}
 	}
 	l.stand(s, len(refused), refused)
+	l.mu.Lock()
+	l.since, l.cut = now, true
+	l.mu.Unlock()
 	l.o.Log.Info("a better source is back", "source", s.Name().String())
 	l.tell(old.Name(), now, fmt.Sprintf("%s gave way to %s", old.Name(), s.Name()))
 	return true

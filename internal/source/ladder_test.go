@@ -234,3 +234,114 @@ func TestClimbWithoutAny(t *testing.T) {
 		t.Error("a ladder without rungs")
 	}
 }
+
+// From a middle rung it climbs on.
+func TestLadderClimbsToTheTop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ebpf, procconn, poll, all := newRungs()
+		l, err := Climb(t.Context(), Options{}, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ebpf.setRefuse(errors.New("denied"))
+		procconn.setRefuse(errors.New("busy"))
+		ebpf.lose(errors.New("gone"))
+		<-l.Events()
+		if l.Name() != event.SourcePoll {
+			t.Fatalf("reads %v", l.Name())
+		}
+		procconn.setRefuse(nil)
+		got := told(<-l.Events())
+		ebpf.setRefuse(nil)
+		got = append(got, told(<-l.Events())...)
+		want := []string{"gap of poll for 0s: poll gave way to procconn", "gap of procconn for 0s: procconn gave way to ebpf"}
+		if !slices.Equal(got, want) || l.Name() != event.SourceEBPF || !poll.closed || !procconn.closed {
+			t.Errorf("got %q, reads %v", got, l.Name())
+		}
+		_ = l.Close()
+		for range l.Events() {
+		}
+	})
+}
+
+// Both sources are open while one gives way to the other: what both saw is told once.
+func TestLadderTellsTheOverlapOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ebpf, _, _, all := newRungs()
+		procconn := &rung{name: event.SourceProcconn}
+		l, err := Climb(t.Context(), Options{}, []Candidate{all[0], procconn.candidate()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ebpf.setRefuse(errors.New("denied"))
+		ebpf.lose(errors.New("gone"))
+		<-l.Events()
+		ebpf.setRefuse(nil)
+		swap := time.Now().Add(time.Minute)
+		before, at := execAt(swap.Add(-time.Millisecond), 5), execAt(swap, 6)
+		procconn.mu.Lock()
+		procconn.pending = []event.Event{before, at}
+		procconn.mu.Unlock()
+		got := append(told(<-l.Events()), told(<-l.Events())...)
+		ebpf.events <- []event.Event{before}
+		ebpf.events <- []event.Event{before, at}
+		got = append(got, told(<-l.Events())...)
+		if want := []string{"pid 5", "gap of procconn for 0s: procconn gave way to ebpf", "pid 6"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		_ = l.Close()
+		for range l.Events() {
+		}
+	})
+}
+
+// watched is a source that knows until when it worked.
+type watched struct {
+	*rung
+	good int64
+}
+
+func (w *watched) LastGood() int64 { return w.good }
+
+// An event of one program does not show that the others worked; and what was seen
+// before an attempt to climb that failed still counts.
+func TestLadderGapBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := &rung{name: event.SourceEBPF}
+		w := &watched{rung: inner}
+		open := inner.candidate().Open
+		poll := &rung{name: event.SourcePoll}
+		procconn := &rung{name: event.SourceProcconn}
+		l, err := Climb(t.Context(), Options{}, []Candidate{{event.SourceEBPF, func(ctx context.Context, o Options) (Source, error) {
+			if _, err := open(ctx, o); err != nil {
+				return nil, err
+			}
+			return w, nil
+		}}, procconn.candidate(), poll.candidate()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		w.good = time.Now().UnixNano()
+		time.Sleep(9 * time.Second)
+		inner.events <- []event.Event{execAt(time.Now(), 7)}
+		<-l.Events()
+		inner.setRefuse(errors.New("denied"))
+		inner.lose(errors.New("silent"))
+		got := told(<-l.Events())
+		time.Sleep(time.Hour)
+		procconn.events <- []event.Event{execAt(time.Now(), 8)}
+		<-l.Events()
+		time.Sleep(5 * time.Hour) // with attempts to climb
+		procconn.setRefuse(errors.New("gone"))
+		procconn.lose(errors.New("closed"))
+		got = append(got, told(<-l.Events())...)
+		want := []string{"gap of ebpf for 9s: ebpf was lost (silent); procconn took over", "gap of procconn for 5h0m0s: procconn was lost (closed); poll took over"}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		_ = l.Close()
+		for range l.Events() {
+		}
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -74,6 +75,66 @@ func TestPrivilegesGained(t *testing.T) {
 				t.Errorf("gained %v (known %v), want %v", e.Exec.Gained.Names(), e.Known.Has(event.KnownGained), tt.want.Names())
 			}
 		})
+	}
+}
+
+// The thread that executes takes the place of the first one, with its name and start.
+func TestPrivilegesGainedByAThread(t *testing.T) {
+	if path := os.Getenv("SENTINELD_TEST_EXEC"); path != "" { // the child
+		for {
+			go func() {
+				if runtime.LockOSThread(); unix.Gettid() != os.Getpid() {
+					_ = syscall.Exec(path, []string{path}, nil)
+					os.Exit(1)
+				}
+				select {} // this is the first thread
+			}()
+			runtime.Gosched()
+		}
+	}
+	path := privileged(t, 0o755|os.ModeSetuid, nil)
+	r := start(t, Options{})
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestPrivilegesGainedByAThread$")
+	cmd.Env = append(os.Environ(), "SENTINELD_TEST_EXEC="+path)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	r.stop()
+	var got []event.Gained
+	for _, e := range r.of(cmd.Process.Pid) {
+		if e.Kind == event.KindExec && e.Exec.Invoked == path {
+			got = append(got, e.Exec.Gained)
+		}
+	}
+	if !slices.Equal(got, []event.Gained{event.GainedSetuid}) {
+		t.Errorf("gained %v", got)
+	}
+}
+
+// The pid that a failed exec shows inside of its namespace is the process's, whoever
+// of its threads tried.
+func TestFailedExecOfAThread(t *testing.T) {
+	tried := make(chan error)
+	failed := failedExecs(t, func() {
+		for range 2 {
+			go func() {
+				runtime.LockOSThread()
+				tried <- syscall.Exec("/none", []string{"x"}, nil)
+				runtime.UnlockOSThread()
+			}()
+			if err := <-tried; err != syscall.ENOENT {
+				t.Fatal(err)
+			}
+		}
+	})
+	if len(failed) != 2 {
+		t.Fatalf("%d failed execs", len(failed))
+	}
+	for _, e := range failed {
+		if e.Process.PID != uint32(os.Getpid()) || e.Exec.NSPID != uint32(os.Getpid()) {
+			t.Errorf("pid %d, in its namespace %d", e.Process.PID, e.Exec.NSPID)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 
+	"github.com/sentineld/sentineld/internal/event"
 	"github.com/sentineld/sentineld/internal/source"
 )
 
@@ -192,7 +193,18 @@ func (s *ring) attach(c *ebpf.Collection, programs []string) error {
 		}
 		s.links = append(s.links, l)
 	}
+	for _, name := range programs {
+		s.skips = append(s.skips, skipping{program: c.Programs[name], kind: kindOf(name)})
+	}
 	return nil
+}
+
+// kindOf is what a program tells of, by its name.
+func kindOf(program string) event.Kind {
+	what, _, _ := strings.Cut(program, "_")
+	return map[string]event.Kind{
+		"exec": event.KindExec, "fork": event.KindFork, "exit": event.KindExit, "failed": event.KindExecFailed,
+	}[what]
 }
 
 var rawTracepoints = map[string]string{

@@ -67,6 +67,9 @@ func (d *decoder) decode(batch []event.Event, raw []byte) ([]event.Event, error)
 		return batch, fmt.Errorf("decode record: %d bytes, want at least %d", len(raw), headSize)
 	}
 	u32, u64 := binary.LittleEndian.Uint32, binary.LittleEndian.Uint64
+	if u32(raw[4:]) == 0 {
+		return batch, nil // the programs may read nothing any more: see ring.check
+	}
 	start, parentStart := u64(raw[16:]), u64(raw[24:])
 	e := event.Event{
 		Source:  event.SourceEBPF,

@@ -4,6 +4,7 @@ package ebpf
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"sync"
@@ -47,6 +48,7 @@ type ring struct {
 	decoder decoder
 	lost    [kindMax]uint64 // as last told
 	lastEnd int64           // end of the last read, Unix ns
+	skips   []skipping
 }
 
 func (s *ring) Name() event.Source           { return event.SourceEBPF }
@@ -232,6 +234,41 @@ func (s *ring) appendLost(batch []event.Event) []event.Event {
 			Gap: &event.Gap{Until: s.lastEnd, Of: event.Kind(k), Lost: n - s.lost[k], Cause: "ring buffer full"},
 		})
 		s.lost[k] = n
+	}
+	return s.appendSkipped(batch, from)
+}
+
+// skipping is a program that the kernel may leave out: when it is due on a CPU
+// where a task that was preempted is inside of it. Tracing programs can be
+// preempted from 7.0 on, fentry and fexit ones since 5.12.
+type skipping struct {
+	program *ebpf.Program
+	kind    event.Kind // what it tells of; 0 = the credentials before an exec
+	seen    uint64
+}
+
+// appendSkipped adds a gap for each program that was left out since from. How
+// many events that were is not known, since some programs look at threads, too.
+func (s *ring) appendSkipped(batch []event.Event, from int64) []event.Event {
+	for i := range s.skips {
+		p := &s.skips[i]
+		stats, err := p.program.Stats()
+		if err != nil || stats.RecursionMisses == p.seen {
+			continue // before 5.12 nothing is counted, and nothing left out
+		}
+		n := stats.RecursionMisses - p.seen
+		p.seen = stats.RecursionMisses
+		if p.kind == 0 {
+			// Whether an exec gave anything is no longer known for sure.
+			if err := s.collections[0].Variables["prepared"].Set(false); err != nil {
+				s.Log.Error("privileges gained may be missed", "err", err)
+			}
+			continue
+		}
+		batch = append(batch, event.Event{
+			Kind: event.KindGap, Source: event.SourceEBPF, Known: event.KnownTime, Time: from,
+			Gap: &event.Gap{Until: s.lastEnd, Of: p.kind, Cause: fmt.Sprintf("the kernel left the program out %d times, being inside of it", n)},
+		})
 	}
 	return batch
 }
