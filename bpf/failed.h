@@ -34,8 +34,10 @@ static __always_inline void put_user_args(struct exec_record *r, struct room *to
 		if (off > to->cap)
 			break;
 		n = bpf_probe_read_user_str(to->data + off, PIECE, (void *)from);
-		if (n <= 0 || n > PIECE)
+		if (n < 0 || n > PIECE)
 			return;
+		if (n == 0) /* what older kernels (6.12) say of an empty string */
+			n = 1;
 		if (n == PIECE) { /* the NUL may be the helper's: the next piece tells */
 			*to->off = off + PIECE - 1;
 			*piece = from + PIECE - 1;

@@ -166,8 +166,10 @@ static __always_inline bool put_user_string(struct room *to, const char *from)
 		if (off > to->cap)
 			return false;
 		n = bpf_probe_read_user_str(to->data + off, PIECE, from);
-		if (n <= 0 || n > PIECE)
+		if (n < 0 || n > PIECE)
 			return false;
+		if (n == 0) /* what older kernels (6.12) say of an empty string */
+			n = 1;
 		*to->off = off + n - 1;
 		if (n < PIECE)
 			return true;

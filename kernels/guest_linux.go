@@ -154,7 +154,7 @@ func work() error {
 		return err
 	}
 	if b.name == suite {
-		err = runSuite()
+		err = runSuite(scenarios{asked["guest.backends"], asked["guest.scenarios"]})
 	} else {
 		err = probe(b)
 	}
@@ -280,7 +280,7 @@ func mountCgroups(layout string) error {
 }
 
 // runSuite is the boot that every kernel gets.
-func runSuite() error {
+func runSuite(chosen scenarios) error {
 	if err := run("self-check", "/", "/"+binDir+"/procmond", "self-check", "--verbose"); err != nil {
 		return err
 	}
@@ -298,8 +298,8 @@ func runSuite() error {
 	if _, err := os.Stat(runner); err != nil {
 		return nil
 	}
-	return run("scenarios", "/"+scenarioGo, runner, "-test.v", "-test.timeout=40m", "-test.run=TestScenarios",
-		"-bin", "/"+binDir, "-helpers", "/"+helpersDir, "-files", "/"+filesDir)
+	return run("scenarios", "/"+scenarioGo, runner, "-test.v", "-test.timeout=40m", "-test.run=TestScenarios//"+chosen.pattern,
+		"-backends", chosen.backends, "-bin", "/"+binDir, "-helpers", "/"+helpersDir, "-files", "/"+filesDir)
 }
 
 // run reports what a program writes, as it is written, and how it ends.

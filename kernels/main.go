@@ -46,7 +46,14 @@ type lab struct {
 	mirror   string
 	suites   []string
 	only     *regexp.Regexp
+	chosen   scenarios
 	timeout  time.Duration
+}
+
+// scenarios are those that a guest runs.
+type scenarios struct {
+	backends string // joined by commas
+	pattern  string // regular expression of their names; "" = all
 }
 
 // target is one kernel.
@@ -64,9 +71,14 @@ func matrix(ctx context.Context, args []string, out, log io.Writer) error {
 	flags.StringVar(&l.mirror, "mirror", "", "Debian mirror (default: that of this host's apt)")
 	suites := flags.String("suites", "bullseye bookworm trixie trixie-backports", "suites of Debian to take kernels from")
 	only := flags.String("only", "", "only boots whose name matches this regular expression: "+suite+", lockdown, BTF, user, cgroup")
+	flags.StringVar(&l.chosen.backends, "backends", "ebpf", "backends to run the scenarios with, joined by commas")
+	flags.StringVar(&l.chosen.pattern, "scenarios", "", "only scenarios whose name matches this regular expression")
 	flags.DurationVar(&l.timeout, "timeout", 20*time.Minute, "of one boot")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if _, err := regexp.Compile(l.chosen.pattern); err != nil || strings.ContainsAny(l.chosen.pattern+l.chosen.backends, " \t\"") {
+		return errors.Join(err, errors.New("-scenarios, -backends: they are words of the guest kernel's command line, without blanks and quotes"))
 	}
 	l.suites = strings.Fields(*suites)
 	names := flags.Args()
@@ -237,6 +249,6 @@ func (l *lab) boot(ctx context.Context, t target, b boot) (*outcome, error) {
 	}
 	defer f.Close()
 	l.say("%s (%s): %s", t.name, release(t.image), b.name)
-	o := t.machine.boot(ctx, b, l.timeout, f)
+	o := t.machine.boot(ctx, b, l.chosen, l.timeout, f)
 	return o, ctx.Err()
 }
