@@ -169,13 +169,17 @@ func TestTracker(t *testing.T) {
 			w.want("fork 5-1000 of 0; exit 5-900; exit 5-1000 of 0 code 1")
 		},
 		"threads are counted": func(w *world) {
-			w.apply(fork(at, 0, 5), thread(at, 5, 6), thread(at, 5, 7), exit(at, 5, 6, 0), exit(at, 5, 5, 0x100))
+			w.apply(fork(at, 0, 5), thread(at, 5, 6), thread(at, 5, 7), exit(at, 5, 6, 0x100), exit(at, 5, 5, 0x100))
 			w.want("fork 5-1000 of 0")
 			w.apply(exit(at+9, 5, 7, 0x100))
 			w.want("exit 5-1000 of 0 code 1")
 			if len(w.tr.procs) != 0 {
 				w.t.Errorf("remembered: %v", w.tr.procs)
 			}
+		},
+		"two threads end at once": func(w *world) {
+			w.apply(fork(at, 0, 5), thread(at, 5, 6), exit(at+1, 5, 6, 0), exit(at+1, 5, 5, 0x700))
+			w.want("fork 5-1000 of 0; exit 5-1000 of 0")
 		},
 		"exec by another thread, the first one told before": func(w *world) {
 			w.apply(fork(at, 0, 5), thread(at, 5, 6), exit(at, 5, 5, 0), execOf(at, 5), exit(at, 5, 5, 0x400))
