@@ -120,7 +120,12 @@ func TestWait(t *testing.T) {
 	}{
 		"alone":                             {[]end{{l, 0x700}}, 0x700},
 		"core, alone":                       {[]end{{l, 0x8b}}, 0x8b},
-		"others before":                     {[]end{{o, 0}, {o, 0x100}, {l, 0x700}}, 0x700},
+		"others before, same":               {[]end{{o, 0x700}, {o, 0x700}, {l, 0x700}}, 0x700},
+		"others before, another":            {[]end{{o, 0}, {l, 0x700}}, -1}, // either may have been the last to begin its end
+		"others before, differing":          {[]end{{o, 0}, {o, 0x700}, {l, 0x700}}, -1},
+		"others before, then a signal":      {[]end{{o, 0}, {o, 9}, {l, 9}}, 9},
+		"others before by a signal":         {[]end{{o, 9}, {l, 0x700}}, -1},
+		"seccomp ends the first thread":     {[]end{{o, 0}, {l, 31}}, -1},
 		"all killed":                        {[]end{{o, 9}, {l, 9}, {o, 9}}, 9},
 		"first thread first, same":          {[]end{{l, 0}, {o, 0}}, 0},
 		"first thread first, another":       {[]end{{l, 0}, {o, 0x300}}, -1},

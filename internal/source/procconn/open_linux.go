@@ -75,6 +75,7 @@ func open(ctx context.Context, o source.Options, fs procfs.FS) (_ *conn, err err
 	s.tracker.out, s.tracker.execs, s.tracker.unnamed = nil, map[uint32]look{}, [event.NumKinds]uint64{}
 	s.overflow = s.socket.overflow || !s.socket.empty
 	s.since = time.Now().UnixNano()
+	s.lastGood.Store(s.since)
 	return s, nil
 }
 

@@ -16,9 +16,10 @@
 //   - What a program changes about itself at once (directory, ids, title) shows
 //     as changed.
 //   - The path as given to execve and the interpreter of a script are never
-//     known, nor is the exact start.
+//     known, nor is the exact start. How long a process lived is counted from
+//     the message of its fork, and not known where that was not seen.
 //   - waitpid(2) need not tell the status of the thread that ended last. Where
-//     the first thread went before the others with another status, and no signal
+//     threads ended with different statuses since the last exec, and no signal
 //     decides it, the exit has no code.
 //
 // To find short programs alive, the first messages of a FlushDelay are read as
@@ -41,6 +42,10 @@ const (
 // errNoAnswer: the kernel ignores requests from other pid and user namespaces,
 // and so does one without CONFIG_PROC_EVENTS.
 var errNoAnswer = errors.New("the kernel does not answer (needs CONFIG_PROC_EVENTS and the initial pid and user namespaces, or use --source=poll)")
+
+// errSilent is the Err of a source whose subscription tells of nothing. Before
+// Linux 6.6 anybody's surplus PROC_CN_MCAST_IGNORE can do that to all.
+var errSilent = errors.New("the process connector tells of nothing any more (another program may have switched it off)")
 
 // errLost is the Err of a source whose socket went away under it.
 var errLost = errors.New("read process connector: its socket was closed by somebody else")

@@ -3,6 +3,7 @@ package procconn
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sentineld/sentineld/internal/event"
@@ -25,8 +26,10 @@ type conn struct {
 	o      source.Options
 	socket *socket
 
-	stop    chan struct{}
-	closing sync.Once
+	stop     chan struct{}
+	closing  sync.Once
+	lostBy   atomic.Pointer[error] // why there will be no more events; see lose
+	lastGood atomic.Int64          // time of the newest message, Unix ns
 
 	// Owned by run.
 	events   chan []event.Event
@@ -41,6 +44,10 @@ type conn struct {
 func (s *conn) Name() event.Source           { return event.SourceProcconn }
 func (s *conn) Events() <-chan []event.Event { return s.events }
 func (s *conn) Err() error                   { return s.err }
+
+// LastGood is when the connector was last seen to work, Unix ns. Safe for
+// concurrent use.
+func (s *conn) LastGood() int64 { return s.lastGood.Load() }
 
 // Close ends the subscription, once the messages that wait are read.
 func (s *conn) Close() error {
@@ -73,6 +80,15 @@ func (s *conn) release() {
 func (s *conn) run() {
 	defer close(s.events)
 	defer s.release()
+	var watch sync.WaitGroup
+	ended := make(chan struct{})
+	watch.Go(func() {
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		s.watch(tick.C, ended)
+	})
+	defer watch.Wait()
+	defer close(ended)
 	timer := time.NewTimer(0)
 	<-timer.C
 	inside := s.overflow // of a window
@@ -111,6 +127,9 @@ func (s *conn) run() {
 		eager, end = eagerReads, time.Now().Add(s.o.FlushDelay)
 	}
 	s.rest(timer)
+	if err := s.lostBy.Load(); err != nil && s.err == nil {
+		s.err = *err
+	}
 }
 
 // rest delivers what is left after Close. The last details need a moment until
@@ -143,6 +162,9 @@ func (s *conn) take(details bool) bool {
 	}
 	messages := s.socket.messages
 	s.tracker.clocks.read()
+	if n := len(messages); n > 0 {
+		s.lastGood.Store(messages[n-1].time + s.tracker.clocks.wall)
+	}
 	s.tracker.apply(messages, details && !s.overflow)
 	s.socket.messages = messages[:0]
 	if s.socket.err != nil {

@@ -14,7 +14,7 @@ import (
 const readsMax = 1 << 14
 
 // socket is a member of the connector's multicast group. It is used by one
-// goroutine, but for wake.
+// goroutine, but for wake and waits.
 type socket struct {
 	file *os.File
 	raw  syscall.RawConn
@@ -103,6 +103,15 @@ func (s *socket) drain() {
 
 // wake ends a wait. Safe for concurrent use.
 func (s *socket) wake() { _ = s.file.SetReadDeadline(time.Unix(1, 0)) } // fails if it is closed: nobody waits
+
+// waits reports whether something is there to be read. Safe for concurrent use.
+func (s *socket) waits() (yes bool) {
+	_ = s.raw.Control(func(fd uintptr) { // it fails if the socket is closed: nothing is read any more
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		yes = n > 0 && err == nil
+	})
+	return yes
+}
 
 func (s *socket) reset() {
 	s.messages, s.empty, s.overflow, s.err = s.messages[:0], false, false, nil

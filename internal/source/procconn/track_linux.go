@@ -25,6 +25,7 @@ const startSlack = int64(time.Millisecond)
 // proc is what is remembered of a live process.
 type proc struct {
 	start       uint64 // ticks, of its key
+	forked      int64  // CLOCK_BOOTTIME, ns; 0 = its fork was not told, or the time not known
 	parentPID   uint32
 	parentStart uint64
 	hasParent   bool // the parent is known, as of the fork or the seed
@@ -82,9 +83,9 @@ func (t *tracker) seed() error {
 		pid, p := uint32(n), proc{start: st.Start}
 		// Threads that ended unseen may have had any status.
 		p.ended.gone = zombie(st)
-		p.ended.differs = p.ended.gone
+		p.ended.unseen = p.ended.gone
 		if o := old[pid]; o.start == p.start {
-			p.parentPID, p.parentStart, p.hasParent = o.parentPID, o.parentStart, o.hasParent
+			p.forked, p.parentPID, p.parentStart, p.hasParent = o.forked, o.parentPID, o.parentStart, o.hasParent
 		}
 		t.procs[pid], parents[pid] = p, uint32(st.PPID)
 	}
@@ -160,6 +161,9 @@ func (t *tracker) fork(m *message) {
 		return
 	}
 	p := proc{start: start, counted: true, threads: 1}
+	if !t.clocks.moved {
+		p.forked = m.time + t.clocks.boot
+	}
 	if had && old.start != start && !t.unsure && t.gone[m.tgid] != old.start {
 		p.before = old.start
 	}
@@ -340,8 +344,8 @@ func (t *tracker) exited(m *message, p proc) event.Event {
 		*e.Exit = event.Exit{Code: uint8(status >> 8), Signal: uint8(status & statusSignal), Core: status&statusCore != 0}
 		e.Known |= event.KnownCode
 	}
-	if !t.clocks.moved { // else it is not known when on the boot clock it was
-		e.Exit.DurationNS = max(0, m.time+t.clocks.boot-int64(p.start*event.TickNS))
+	if p.forked != 0 && !t.clocks.moved { // else it is not known when on the boot clock it was
+		e.Exit.DurationNS = max(0, m.time+t.clocks.boot-p.forked)
 		e.Known |= event.KnownDuration
 	}
 	return e

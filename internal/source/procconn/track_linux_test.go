@@ -169,13 +169,17 @@ func TestTracker(t *testing.T) {
 			w.want("fork 5-1000 of 0; exit 5-900; exit 5-1000 of 0 code 1")
 		},
 		"threads are counted": func(w *world) {
-			w.apply(fork(at, 0, 5), thread(at, 5, 6), thread(at, 5, 7), exit(at, 5, 6, 0), exit(at, 5, 5, 0x100))
+			w.apply(fork(at, 0, 5), thread(at, 5, 6), thread(at, 5, 7), exit(at, 5, 6, 0x100), exit(at, 5, 5, 0x100))
 			w.want("fork 5-1000 of 0")
 			w.apply(exit(at+9, 5, 7, 0x100))
 			w.want("exit 5-1000 of 0 code 1")
 			if len(w.tr.procs) != 0 {
 				w.t.Errorf("remembered: %v", w.tr.procs)
 			}
+		},
+		"two threads end at once": func(w *world) {
+			w.apply(fork(at, 0, 5), thread(at, 5, 6), exit(at+1, 5, 6, 0), exit(at+1, 5, 5, 0x700))
+			w.want("fork 5-1000 of 0; exit 5-1000 of 0")
 		},
 		"exec by another thread, the first one told before": func(w *world) {
 			w.apply(fork(at, 0, 5), thread(at, 5, 6), exit(at, 5, 5, 0), execOf(at, 5), exit(at, 5, 5, 0x400))
@@ -282,6 +286,56 @@ func TestTracker(t *testing.T) {
 			w := newWorld(t)
 			w.t = t
 			steps(w)
+		})
+	}
+}
+
+// TestDuration: from the fork, not from the tick that it was in; without one
+// nobody knows.
+func TestDuration(t *testing.T) {
+	const forked = 10*second + 7_000_000
+	for name, c := range map[string]struct {
+		want  int64 // -1 = not known
+		steps func(w *world)
+	}{
+		"gone at once": {2_000_000, func(w *world) {
+			w.apply(fork(forked, 0, 5), exit(forked+2_000_000, 5, 5, 0))
+		}},
+		"seen, suspended for an hour and listed anew": {3600*second + 3, func(w *world) {
+			w.put(5, 0, "S", 1, 1000)
+			w.apply(fork(forked, 0, 5))
+			w.tr.clocks.boot = 3600 * second
+			w.seed()
+			w.remove(5)
+			w.apply(exit(forked+3, 5, 5, 0))
+		}},
+		"known from /proc alone": {-1, func(w *world) {
+			w.put(5, 0, "S", 1, 1000)
+			w.seed()
+			w.remove(5)
+			w.apply(exit(forked, 5, 5, 0))
+		}},
+		"forked before a suspend that was noticed later": {-1, func(w *world) {
+			w.put(5, 0, "S", 1, 1000)
+			w.tr.clocks.moved = true
+			w.apply(fork(forked, 0, 5))
+			w.tr.clocks.moved = false
+			w.apply(exit(forked+1, 5, 5, 0))
+		}},
+		"its pid was free before": {-1, func(w *world) {
+			w.put(5, 0, "S", 1, 900)
+			w.seed()
+			w.put(5, 0, "S", 1, 1000)
+			w.apply(fork(forked, 0, 5), exit(forked+1, 5, 5, 0))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			c.steps(w)
+			e := w.tr.out[len(w.tr.out)-1]
+			if e.Kind != event.KindExit || e.Known.Has(event.KnownDuration) != (c.want >= 0) || e.Exit.DurationNS != max(0, c.want) {
+				t.Errorf("%s: %+v, known %v, want %d", e.Kind, e.Exit, e.Known.Names(), c.want)
+			}
 		})
 	}
 }
