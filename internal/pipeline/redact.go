@@ -95,6 +95,9 @@ func (r *Redactor) Exec(x *event.Exec) {
 		if p == nil {
 			p = r.lookup(x.Exe)
 		}
+		if p == nil && x.Exe == "" { // not known: of a path of too many names, or nothing was executed
+			p = r.lookup(x.Invoked)
+		}
 		if p != nil || x.Truncated || r.custom() || suspicious(x.Args) {
 			r.args(x, p)
 		}
