@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/sentineld/sentineld/internal/event"
 	"github.com/sentineld/sentineld/internal/health"
 )
+
+// blindSpot begins the cause of a gap that tells of what polling never sees.
+const blindSpot = "polling:"
 
 // lossMemory is how long a loss makes the agent degraded: long enough for
 // whoever looks every few minutes, and short enough that the state says how it
@@ -32,7 +36,10 @@ type losses struct {
 // isLoss reports whether a gap is news about how the agent works. That it was
 // stopped in order is none: somebody did that.
 func isLoss(e *event.Event) bool {
-	return e.Kind == event.KindGap && e.Source != event.SourcePoll && e.Gap.Cause != causeStopped
+	if e.Kind != event.KindGap || e.Gap.Cause == causeStopped {
+		return false
+	}
+	return e.Source != event.SourcePoll || !strings.HasPrefix(e.Gap.Cause, blindSpot)
 }
 
 // load finds the last loss of the runs before.
@@ -43,13 +50,15 @@ func (l *losses) load(ctx context.Context, dir string) error {
 	}
 	defer s.Close()
 	// The newest is found first: the key is the start of a gap.
-	stmt, _, err := s.Prepare("SELECT until, cause FROM gaps WHERE source <> ?1 AND cause IS NOT ?2 ORDER BY ts DESC LIMIT 1")
+	stmt, _, err := s.Prepare(`SELECT until, cause FROM gaps
+		WHERE cause IS NOT ?1 AND NOT (source = ?2 AND substr(coalesce(cause, ''), 1, length(?3)) = ?3) ORDER BY ts DESC LIMIT 1`)
 	if err != nil {
 		return err
 	}
 	defer stmt.Finalize()
-	stmt.BindText(1, event.SourcePoll.String())
-	stmt.BindText(2, causeStopped)
+	stmt.BindText(1, causeStopped)
+	stmt.BindText(2, event.SourcePoll.String())
+	stmt.BindText(3, blindSpot)
 	found, err := stmt.Step()
 	if err != nil {
 		return fmt.Errorf("find the last loss: %w", err)

@@ -26,6 +26,7 @@ func lossEvent(source event.Source, of event.Kind, lost uint64, until int64, cau
 // A loss makes the agent degraded for ten minutes, through restarts, and is
 // counted for good.
 func TestLosses(t *testing.T) {
+	const blind = "polling: what lives shorter than 1s is not seen"
 	dir := t.TempDir()
 	db, err := store.Open(t.Context(), store.Options{Dir: dir})
 	if err != nil {
@@ -51,7 +52,7 @@ func TestLosses(t *testing.T) {
 		t.Fatal(err)
 	}
 	ok("nothing", &l, 0, "")
-	store(lossEvent(event.SourcePoll, 0, 0, fillBoot+second, "polling"), lossEvent(event.SourceAgent, 0, 0, fillBoot+second, causeStopped))
+	store(lossEvent(event.SourcePoll, 0, 0, fillBoot+second, blind), lossEvent(event.SourceAgent, 0, 0, fillBoot+second, causeStopped))
 	ok("no loss", &l, 2*time.Second, "")
 	store(lossEvent(event.SourceEBPF, event.KindExec, 7, fillBoot+10*second, "ring buffer full"),
 		lossEvent(event.SourceEBPF, event.KindExec, 3, fillBoot+70*second, "ring buffer full"),
@@ -64,7 +65,7 @@ func TestLosses(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	store(lossEvent(event.SourcePoll, 0, 0, fillBoot+200*second, "polling"))
+	store(lossEvent(event.SourcePoll, 0, 0, fillBoot+200*second, blind))
 	var next losses
 	if err := next.load(t.Context(), dir); err != nil {
 		t.Fatal(err)
@@ -73,4 +74,13 @@ func TestLosses(t *testing.T) {
 	if got, _ := next.status(at(0)); got.Gaps != 0 {
 		t.Errorf("%d gaps since the start", got.Gaps)
 	}
+	// That polling itself failed is a loss.
+	store(lossEvent(event.SourcePoll, 0, 0, fillBoot+300*second, "poll was lost (no /proc); no other source opens"),
+		lossEvent(event.SourcePoll, 0, 0, fillBoot+310*second, blind))
+	ok("polling failed", &l, 6*time.Minute, "events were lost 1m ago: poll was lost (no /proc)")
+	var last losses
+	if err := last.load(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	ok("polling failed before a restart", &last, 6*time.Minute, "events were lost 1m ago: poll was lost (no /proc)")
 }

@@ -231,8 +231,15 @@ func hashes(c *health.Collector) string {
 	}
 	text := fmt.Sprintf("%s files hashed (%s), %s execs of known ones, %s waiting", humanize.Comma(int64(c.Hashed)),
 		humanize.IBytes(c.HashedBytes), humanize.Comma(int64(c.HashHits)), humanize.Comma(int64(c.HashQueue)))
-	if len(c.HashSkipped) > 0 {
-		text += "; without: " + counts(c.HashSkipped)
+	without := maps.Clone(c.HashSkipped)
+	if n := c.Dropped[event.KindHash.String()]; n > 0 { // hashed, and no room for it while sentineld was away
+		if without == nil {
+			without = map[string]uint64{}
+		}
+		without["dropped"] = n
+	}
+	if len(without) > 0 {
+		text += "; without: " + counts(without)
 	}
 	return text
 }

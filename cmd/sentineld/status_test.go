@@ -29,6 +29,7 @@ func fullStatus(dir string) health.Agent {
 			Refused: []health.Refusal{{Source: "ebpf", Reason: "no BTF"}},
 			Events:  map[string]uint64{"exit": 9, "exec": 12345, "fork": 10, "hash": 3}, Lost: map[string]uint64{"any": 5}, Syncs: 4, Resyncs: 3,
 			HashRate: 1 << 20, Hashed: 1234, HashedBytes: 5 << 20, HashHits: 9, HashQueue: 2, HashSkipped: map[string]uint64{"gone": 4, "changed": 1},
+			Dropped: map[string]uint64{"hash": 6, "exec": 8},
 		},
 		Loss: health.Loss{
 			Gaps: 3, Events: map[string]uint64{"exec": 1234, "exit": 5}, Uncounted: 1, Last: fillBoot + 30*60*second, Cause: "ring \x1b full",
@@ -50,7 +51,7 @@ func TestPrintStatus(t *testing.T) {
 	}
 	for _, want := range []string{
 		"▲ degraded\n", `! source ebpf is not used: no \x1b[31mBTF`, "1.0, pid 42, up 1h30m", "poll (every 1s)", "procmond 1.0 pid 43",
-		"10 fork\n", "hashes     1,234 files hashed (5.0 MiB), 9 execs of known ones, 2 waiting; without: 1 changed, 4 gone\n",
+		"10 fork\n", "hashes     1,234 files hashed (5.0 MiB), 9 execs of known ones, 2 waiting; without: 1 changed, 6 dropped, 4 gone\n",
 		"7 live processes", "2 restarts", "12,345 exec, 9 exit, 10 fork", `lost       1,234 exec, 5 exit, an unknown number in 1 gap; last 1h00m ago: ring \x1b full`, "snapshots  4, 3 of them after a loss", "100 received, 90 stored, 10 waiting, lag 12ms",
 		"3.0 MiB in /data: 12,345 events of 100 processes, 7 alive", "2025-10-09 08:53:20Z to 2025-10-09 08:53:21Z, 1 gap\n",
 		"last gap   2025-10-09 08:53:20Z to 2025-10-09 08:53:21Z: 7 events of any kind lost, away",
@@ -59,6 +60,14 @@ func TestPrintStatus(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}
+	}
+	a.Collector.HashSkipped = nil
+	if got := hashes(a.Collector); !strings.HasSuffix(got, "2 waiting; without: 6 dropped") {
+		t.Error(got)
+	}
+	a.Collector.Dropped = nil
+	if got := hashes(a.Collector); !strings.HasSuffix(got, "2 waiting") {
+		t.Error(got)
 	}
 	a.Loss, a.Collector.Events, a.Collector.HashRate, a.Store.Error = health.Loss{}, nil, 0, "I/O error"
 	b.Reset()

@@ -74,8 +74,8 @@ func fileIDOf(x *event.Exec) fileID { return fileID{x.Dev, x.Inode, x.Size, x.MT
 type waiting struct {
 	process, parent event.ProcessKey
 	source          event.Source
-	time            int64 // of the exec event
-	exe             string
+	time            int64  // of the exec event
+	exe             string // "" where it is not known
 	file            fileID
 	times           bool // file is known whole, not only dev and inode
 }
@@ -155,11 +155,11 @@ func (h *hasher) addTo(e *event.Event) {
 		h.skipped[HashQueueFull].Add(1)
 		return
 	}
-	// The path is cloned, since it shares the memory of a whole batch.
-	queue <- &waiting{
-		process: e.Process, parent: e.Parent, source: e.Source, time: e.Time,
-		exe: strings.Clone(x.Exe), file: fileIDOf(x), times: times,
+	w := &waiting{process: e.Process, parent: e.Parent, source: e.Source, time: e.Time, file: fileIDOf(x), times: times}
+	if e.Known.Has(event.KnownExe) {
+		w.exe = strings.Clone(x.Exe) // it shares the memory of a whole batch
 	}
+	queue <- w
 }
 
 // late is where the hashes come out that were not known at their exec.

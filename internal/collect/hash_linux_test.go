@@ -331,6 +331,20 @@ func mustLook(t testing.TB, name string) string {
 	return path
 }
 
+// TestHashOfUnknownPath: a hash says no path where its exec says none. The process
+// leads to the file.
+func TestHashOfUnknownPath(t *testing.T) {
+	l := newHashLab(t, HashOptions{})
+	path := program(t, filepath.Join(t.TempDir(), "a"), "nameless")
+	e, _ := launch(t, osexec.Command(path))
+	e.Known &^= event.KnownExe
+	l.src.events <- []event.Event{e}
+	l.next()
+	if h := l.next(); h.Kind != event.KindHash || h.Hash.Exe != "" || h.Hash.SHA256 != sumOf(t, path) {
+		t.Errorf("%+v", h.Hash)
+	}
+}
+
 // TestHashedOnce: however many execs of one file wait, it is read once, and each
 // has its hash, behind its exec.
 func TestHashedOnce(t *testing.T) {

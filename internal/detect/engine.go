@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -157,8 +158,9 @@ type job struct {
 	skip   bool // the rule has failed in this evaluation
 
 	// Of execs whose hash came late, see late.go: a probe notes here what the rule
-	// finds without the hashes, and the look that follows leaves it out of rows.
-	unhashed map[uint64]bool // nil = no such job
+	// finds without the hashes, and how often; the look that follows leaves it out
+	// of rows.
+	unhashed map[uint64]int // nil = no such job
 	probe    bool
 }
 
@@ -213,6 +215,10 @@ func (e *Engine) runJob(j *job) (err error) {
 			return err
 		}
 	}
+	if j.probe {
+		clear(j.unhashed)
+	}
+	without := maps.Clone(j.unhashed) // the job may be run again
 	began := time.Now()
 	bytes, seen := 0, uint64(0)
 	for {
@@ -228,10 +234,13 @@ func (e *Engine) runJob(j *job) (err error) {
 		}
 		r := readRow(c.stmt, c.cols)
 		if j.probe {
-			j.unhashed[r.subject()] = true
+			j.unhashed[r.subject()]++
 			continue
 		}
-		if j.unhashed[r.subject()] {
+		if subject := r.subject(); without[subject] > 0 {
+			if r.seq == 0 { // one more such row is another finding
+				without[subject]--
+			}
 			seen--
 			continue
 		}

@@ -60,7 +60,7 @@ func (f *fresh) late(ctx context.Context, e *Engine, r Range, res *Result) error
 		if !c.hashes.again(c) {
 			continue
 		}
-		j := &job{c: c, lo: t.lo, hi: t.hi, unhashed: map[uint64]bool{}}
+		j := &job{c: c, lo: t.lo, hi: t.hi, unhashed: map[uint64]int{}}
 		jobs = append(jobs, j)
 		if !c.hashes.state {
 			probes = append(probes, &job{c: c, unhashed: j.unhashed, probe: true})
@@ -88,20 +88,18 @@ func (f *fresh) late(ctx context.Context, e *Engine, r Range, res *Result) error
 var subjectSeed = maphash.MakeSeed()
 
 // subject is what a row is about, the same with a hash and without: the event,
-// else the process, else all columns but the hash.
+// else all columns but the hash. The process alone would not do: of two of its
+// execs one may be found by its name, and the other by its hash.
 func (r *row) subject() uint64 {
 	var h maphash.Hash
 	h.SetSeed(subjectSeed)
-	switch {
-	case r.seq != 0:
+	if r.seq != 0 {
 		maphash.WriteComparable(&h, r.seq)
-	case r.process != "":
-		h.WriteString(r.process)
-	default:
-		for _, v := range r.values {
-			if !isHash(v.column) {
-				maphash.WriteComparable(&h, v)
-			}
+		return h.Sum64()
+	}
+	for _, v := range r.values {
+		if !isHash(v.column) {
+			maphash.WriteComparable(&h, v)
 		}
 	}
 	return h.Sum64()

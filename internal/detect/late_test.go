@@ -152,6 +152,36 @@ func TestHashFires(t *testing.T) {
 	}
 }
 
+// TestHashOfOneExecOfMany: what a process was found for without a hash hides
+// nothing that is found of it with one.
+func TestHashOfOneExecOfMany(t *testing.T) {
+	for _, columns := range []string{"process, exe", "process, exe, sha256", "process", "seq, process"} {
+		t.Run(columns, func(t *testing.T) {
+			l := newLab(t)
+			e := l.engine(detect.Options{Rules: []rule.Rule{
+				l.rule("id: r\ntitle: R\nseverity: high\nsql: SELECT " + columns + " FROM execs WHERE name = 'nc' OR sha256 IN ('" + badHash + "')\n"),
+			}})
+			nc := l.exec(1, "/bin/nc", "nc")
+			bad := l.exec(1, "/tmp/bad", "bad")
+			bad.Process = nc.Process
+			l.append(nc, bad)
+			if res := l.evaluate(e); len(res.Alerts) != 1 {
+				t.Errorf("%d alerts without hashes, want that of nc", len(res.Alerts))
+			}
+			other := lateHash(nc)
+			other.Hash.SHA256 = strings.Repeat("o", 32)
+			l.append(other, lateHash(bad))
+			if res := l.evaluate(e); len(res.Alerts) != 1 {
+				t.Errorf("%d alerts with hashes, want that of bad", len(res.Alerts))
+			}
+			l.append(l.exec(1, "/bin/other", "other"))
+			if res := l.evaluate(e); len(res.Alerts) != 0 {
+				t.Errorf("%d more alerts", len(res.Alerts))
+			}
+		})
+	}
+}
+
 // TestRangeWithHashesAgain: a range that is evaluated again gives the same alerts
 // with the same ids, whatever was stored since.
 func TestRangeWithHashesAgain(t *testing.T) {

@@ -199,7 +199,7 @@ type Exit struct {
 type Hash struct {
 	ExecTime   int64  // Time of the exec event, Unix ns
 	SHA256     string // 32 raw bytes
-	Exe        string // resolved path, as in the exec event
+	Exe        string // resolved path, as in the exec event; "" where it is not known there
 	Dev, Inode uint64 // as in Exec
 	Size       uint64 // bytes
 	MTime      int64  // Unix ns

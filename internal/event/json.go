@@ -52,7 +52,9 @@ func AppendJSON(dst []byte, e *Event) []byte {
 	case KindHash:
 		o.int("exec_ts", e.Hash.ExecTime)
 		o.string("sha256", hex.EncodeToString([]byte(e.Hash.SHA256)))
-		o.string("exe", e.Hash.Exe)
+		if e.Hash.Exe != "" {
+			o.string("exe", e.Hash.Exe)
+		}
 		o.int("dev", int64(e.Hash.Dev))
 		o.int("inode", int64(e.Hash.Inode))
 		o.int("size", int64(e.Hash.Size))

@@ -95,6 +95,9 @@ func (r *Redactor) Exec(x *event.Exec) {
 		if p == nil {
 			p = r.lookup(x.Exe)
 		}
+		if p == nil && x.Exe == "" { // not known: of a path of too many names, or nothing was executed
+			p = r.lookup(x.Invoked)
+		}
 		if p != nil || x.Truncated || r.custom() || suspicious(x.Args) {
 			r.args(x, p)
 		}
@@ -217,7 +220,7 @@ func (r *Redactor) finish(before bool) (string, bool) {
 // it searches for has one, and ordinary command lines have few.
 var anchors = [256]bool{
 	's': true, 'S': true, 'w': true, 'W': true, 'k': true, 'K': true, 'c': true, 'C': true, 'h': true, 'H': true, 'b': true, 'B': true,
-	'x': true, 'J': true, 'z': true, 'v': true, 'G': true, 'E': true, '9': true, 'p': true, '_': true, '=': true, '@': true,
+	'x': true, 'J': true, 'z': true, 'v': true, 'G': true, 'E': true, '9': true, 'p': true, 'P': true, '_': true, '=': true, '@': true,
 }
 
 // suspicious tells whether a text may hold what the rules for every program
@@ -238,8 +241,8 @@ func suspicious(s string) bool {
 		case 'k', 'K': // token, cookie, psk, key; sk-, sk_
 			found = letter(i-1, 'o') && (letter(i-2, 't') || letter(i+1, 'i')) || letter(i+1, 'e') && letter(i+2, 'y') ||
 				letter(i-1, 's') && (letter(i-2, 'p') || is(i+1, '-') || is(i+1, '_'))
-		case 'c', 'C': // secret
-			found = letter(i-1, 'e') && letter(i+1, 'r')
+		case 'c', 'C': // secret; credential
+			found = letter(i+1, 'r') && (letter(i-1, 'e') || letter(i+2, 'e') && letter(i+3, 'd'))
 		case 'h', 'H': // auth
 			found = letter(i-1, 't') && letter(i-2, 'u')
 		case 'b', 'B': // bearer
@@ -262,8 +265,9 @@ func suspicious(s string) bool {
 			found = is(i-1, 'g')
 		case '9': // ya29.
 			found = is(i-1, '2') && is(i-2, 'a')
-		case 'p': // glpat-
-			found = is(i-1, 'l') && is(i-2, 'g')
+		case 'p', 'P': // glpat-; pat, pin, but not path
+			found = is(i-1, 'l') && is(i-2, 'g') ||
+				(letter(i+1, 'a') && letter(i+2, 't') || letter(i+1, 'i') && letter(i+2, 'n')) && (i+3 >= len(s) || s[i+3]|0x20 < 'a' || s[i+3]|0x20 > 'z')
 		case '_': // gh._, github_pat_, dckr_pat_, shpat_, npm_, rk_live_
 			found = is(i-2, 'h') && is(i-3, 'g') || is(i-1, 't') && is(i-2, 'a') || is(i-1, 'm') && is(i-2, 'p') || is(i-1, 'e') && is(i-2, 'v')
 		}

@@ -188,11 +188,11 @@ func (r *Redactor) flag(c *command, w word) {
 	name := strings.TrimPrefix(t[1:], "-")
 	eq := strings.IndexByte(name, '=')
 	if eq < 0 && isFlagName(name) {
-		n := natureOf(name)
+		n := natureOfFlag(t)
 		if n != harmless && asksOnly(name) {
 			return
 		}
-		if n == harmless && r.matchFlag(name) {
+		if n != secret && r.matchFlag(name) {
 			n = secret
 		}
 		if n != harmless {
@@ -200,9 +200,16 @@ func (r *Redactor) flag(c *command, w word) {
 			return
 		}
 	}
-	if eq > 0 && r.matchFlag(name[:eq]) {
-		r.secret(w, len(t)-len(name)+eq+1, len(t), secret)
-		return
+	if eq > 0 && isFlagName(name[:eq]) {
+		value := len(t) - len(name) + eq + 1
+		n := flagNature(t[:value-1])
+		if r.matchFlag(name[:eq]) {
+			n = secret
+		}
+		if n != harmless {
+			r.secret(w, value, len(t), n)
+			return
+		}
 	}
 	r.text(w, 0)
 }
@@ -301,7 +308,7 @@ func (c *command) wraps(t string) bool {
 	if name, ok := strings.CutPrefix(t, "--"); ok {
 		takes := findWord(p.longs, name) != ""
 		if p.flags != "" && strings.IndexByte(name, '=') < 0 {
-			takes = findWord(p.flags, name) == "" && natureOf(name) == harmless
+			takes = findWord(p.flags, name) == "" && natureOfFlag(t) == harmless
 		}
 		if takes {
 			c.pending, c.nature, c.option = other, harmless, false
@@ -358,6 +365,8 @@ func (r *Redactor) argument(c *command, w word) {
 	case sub != "":
 		if c.seen = sub; findWord(p.executes, sub) != "" {
 			c.skip = 1
+		} else if p.joins { // each word behind it is a text of its own
+			c.skip = noCommand
 		}
 		return
 	case c.skip == 0 && p.joins:

@@ -16,7 +16,8 @@ const (
 	secret
 	pass    // a digit is the number of a pass over the data: ffmpeg -pass 1
 	workDir // pwd and pw: a path is a directory
-	keyFile // private key: a path is a file
+	keyFile // private key, credentials: a path is a file
+	pinCode // up to two digits are a pin of a chip
 )
 
 // lastWords are secrets whatever stands before them.
@@ -31,6 +32,13 @@ var lastWords = map[string]nature{
 
 // lastEnds make a word that ends so a secret: PGPASSWORD, -storepass.
 var lastEnds = [...]string{"password", "passwd", "passphrase", "apikey", "secretkey", "accesskey", "authtoken", "accesstoken", "clientsecret", "storepass", "keypass"}
+
+// flagWords are secrets behind the name of a flag that ends so. Elsewhere pat is a
+// pattern as often (awk -v pat=x), and X-Amz-Credential names a key.
+var flagWords = map[string]nature{"credential": keyFile, "credentials": keyFile, "pin": pinCode, "pat": secret}
+
+// flagHarmless are words that make them none.
+var flagHarmless = map[string]bool{"with": true, "same": true, "cpu": true, "vcpu": true, "core": true, "gpio": true, "led": true}
 
 // keysOf are the words that make a key behind them one that opens something.
 var keysOf = map[string]nature{
@@ -158,6 +166,38 @@ func natureOf(name string) nature {
 	return n
 }
 
+// natureOfFlag tells what is behind a flag, given with its dashes.
+func natureOfFlag(flag string) nature {
+	if n := natureOf(strings.TrimPrefix(flag[1:], "-")); n != harmless {
+		return n
+	}
+	return flagNature(flag)
+}
+
+// flagNature is that of flagWords. One dash makes -pat three flags (ss, rsync).
+func flagNature(flag string) nature {
+	name := strings.TrimPrefix(flag[1:], "-")
+	if len(name) > maxName {
+		name = name[len(name)-maxName:]
+	}
+	rest, last := lastWord(strings.TrimRight(name, "0123456789"))
+	if rest == "" && flag[1] != '-' {
+		return harmless
+	}
+	var buf [maxName]byte
+	folded, _ := lower(&buf, last)
+	n := flagWords[string(folded)]
+	if n == harmless || rest == "" {
+		return n
+	}
+	_, before := lastWord(rest)
+	folded, _ = lower(&buf, before)
+	if harmlessBefore[string(folded)] || flagHarmless[string(folded)] {
+		return harmless
+	}
+	return n
+}
+
 // asksOnly tells whether a flag is about a secret and takes none: --no-password.
 func asksOnly(name string) bool {
 	end := 1
@@ -199,6 +239,8 @@ func isPlain(v string, n nature) bool {
 		return v[0] == '/' || v == "." || strings.HasPrefix(v, "./")
 	case keyFile:
 		return isKeyFile(v)
+	case pinCode:
+		return len(v) <= 2 && isDigit(v[0]) && isDigit(v[len(v)-1])
 	}
 	return false
 }
@@ -211,7 +253,7 @@ func isKeyFile(v string) bool {
 			return true
 		}
 	}
-	for _, end := range [...]string{".pem", ".key", ".p8", ".p12", ".pfx", ".ppk", ".der", ".jwk"} {
+	for _, end := range [...]string{".pem", ".key", ".p8", ".p12", ".pfx", ".ppk", ".der", ".jwk", ".json", ".yaml", ".yml", ".ini"} {
 		if strings.HasSuffix(v, end) {
 			return true
 		}

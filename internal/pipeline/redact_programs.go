@@ -133,7 +133,16 @@ func nth(n int, k kind) func(*command, string) kind {
 func letter(flag string, k kind, f form) rule { return rule{flag: flag, kind: k, form: f} }
 
 var (
-	mysql   = &program{rules: []rule{letter("-p", whole, attached)}, optional: true, values: "uhPSDeV", skip: noCommand}
+	mysql       = ofMySQL("ABbCcEfGHIijLNnoqrsTtUvVwX", "uhPSDeO", nil)
+	mysqlDump   = ofMySQL("AaBcCdeEfFiIkKlnNoqQRtvVxXYy", "uhPSrTwO", nil)
+	mysqlAdmin  = ofMySQL("BbCEfIlrsvV", "uhPSciO", mysqlAdminWord)
+	mysqlImport = ofMySQL("CdfIilLrsvV", "uhPScO", nil)
+	mysqlShow   = ofMySQL("CIiktvV", "uhPScO", nil)
+	mysqlCheck  = ofMySQL("AaBcCeFfgImoqrsUvVz", "uhPSO", nil)
+	mysqlSlap   = ofMySQL("aCIsTvV", "uhPSceiqFxyN", nil)
+	mysqlBinlog = ofMySQL("CDFfHIRstvV", "uhPSdjlorT", nil)
+	mysqlOther  = ofMySQL("vV", "uhPSDe", nil)
+
 	mongo   = &program{rules: []rule{letter("-p", whole, either)}, skip: noCommand}
 	redis   = &program{rules: []rule{letter("-a", whole, apart)}, values: "hpsunrid", skip: noCommand, then: redisWord}
 	ldap    = &program{rules: []rule{letter("-w", whole, either)}, bools: "xvnZMcLAWQNI", values: "DHhpbsfUYRXO", skip: noCommand}
@@ -167,12 +176,20 @@ var (
 		subs: "login"}
 )
 
+// ofMySQL is a program of its family: with letters of flags that take no value,
+// which may stand before p in one word, and of those that take one.
+func ofMySQL(bools, values string, then func(*command, string) kind) *program {
+	return &program{rules: []rule{letter("-p", whole, attached)}, optional: true, bools: bools, values: values, skip: noCommand, then: then}
+}
+
 // programs is keyed by name. A flag of one letter is a secret for these alone: -p
 // is a port for ssh, parents for mkdir, publish for docker run.
 var programs = map[string]*program{
-	"mysql": mysql, "mysqldump": mysql, "mysqladmin": mysql, "mysqlimport": mysql, "mysqlshow": mysql, "mysqlcheck": mysql, "mysqlslap": mysql,
-	"mysqlbinlog": mysql, "mysqlpump": mysql, "mysqlsh": mysql, "mycli": mysql, "mariadb": mysql, "mariadb-dump": mysql, "mariadb-admin": mysql,
-	"mariadb-import": mysql, "mariadb-check": mysql, "mariadb-show": mysql, "mariadb-binlog": mysql, "mariabackup": mysql, "xtrabackup": mysql,
+	"mysql": mysql, "mariadb": mysql, "mysqldump": mysqlDump, "mysqlpump": mysqlDump, "mariadb-dump": mysqlDump,
+	"mysqladmin": mysqlAdmin, "mariadb-admin": mysqlAdmin, "mysqlimport": mysqlImport, "mariadb-import": mysqlImport,
+	"mysqlshow": mysqlShow, "mariadb-show": mysqlShow, "mysqlcheck": mysqlCheck, "mariadb-check": mysqlCheck,
+	"mysqlslap": mysqlSlap, "mariadb-slap": mysqlSlap, "mysqlbinlog": mysqlBinlog, "mariadb-binlog": mysqlBinlog,
+	"mysqlsh": mysqlOther, "mycli": mysqlOther, "mariabackup": mysqlOther, "mariadb-backup": mysqlOther, "xtrabackup": mysqlOther,
 
 	"mongo": mongo, "mongosh": mongo, "mongodump": mongo, "mongorestore": mongo, "mongoexport": mongo, "mongoimport": mongo, "mongostat": mongo,
 	"mongotop": mongo, "mongofiles": mongo, "cqlsh": mongo, "beeline": mongo, "isql-fb": mongo, "arangosh": mongo, "evil-winrm": mongo,
@@ -263,7 +280,11 @@ var programs = map[string]*program{
 	"nice": {values: "n", longs: "adjustment"}, "ionice": {values: "cnpPu", bools: "t"}, "stdbuf": {values: "ioe"}, "chroot": {skip: 1},
 	"timeout": {skip: 1, values: "ks", longs: "kill-after signal"}, "taskset": {skip: 1}, "chrt": {skip: 1, values: "TPD", bools: "abdfior"},
 	"time": {values: "fo"}, "strace": {values: "abeEIoOpPsSuUX", bools: "fFcCdhikqrtTvVwxyYz"}, "ltrace": {values: "aAeDFlnopsuwx"},
-	"xargs": {values: "adEIiLlnPs", bools: "0oprtx"}, "parallel": {values: "jNnLS"}, "watch": {values: "n", bools: "bcdegptx", joins: true},
+	"xargs": {values: "adEIiLlnPs", bools: "0oprtx"}, "parallel": parallel, "sem": parallel, "env_parallel": parallel,
+	"hyperfine": {skip: noCommand, rules: texts("-p", "--prepare", "-s", "--setup", "-c", "--cleanup"), values: "wmMrSPDLNiu", bools: "i",
+		longs: "warmup runs min-runs max-runs shell export-json export-csv export-markdown parameter-scan parameter-list command-name style output input time-unit",
+		then:  func(*command, string) kind { return commandText }},
+	"watch":   {values: "n", bools: "bcdegptx", joins: true},
 	"flock":   {skip: 1, values: "wE", shell: true},
 	"nsenter": {values: "tSGrw", bools: "amuinpUCTZ", longs: "target setuid setgid"}, "unshare": {values: "SGRw", bools: "imnpuUCTfrc"},
 	"setpriv": {longs: "reuid regid groups"}, "systemd-run": {values: "puEHMSGdt", longs: "unit property uid gid setenv slice machine working-directory"},
@@ -279,9 +300,36 @@ var programs = map[string]*program{
 
 var powershell = &program{rules: []rule{{flag: "-Command", kind: commandText}, {flag: "-command", kind: commandText}, {flag: "-c", kind: commandText}}, skip: noCommand}
 
+// parallel joins its words to one command line; without one, each of its arguments
+// behind ::: is one.
+var parallel = &program{
+	joins: true, subs: ":::", then: textWord, values: "aCDdEIijLlNnPSsT",
+	longs: "jobs max-procs sshlogin sshloginfile slf arg-file delimiter colsep delay timeout retries joblog results tmpdir tempdir workdir wd " +
+		"max-args max-replace-args max-lines max-chars halt nice load memfree memsuspend block recend recstart basefile bf return env " +
+		"arg-sep arg-file-sep rpl tagstring tag-string profile semaphore-name semaphorename id limit filter header process-slot-var",
+}
+
+// texts are flags whose value is a command line.
+func texts(flags ...string) (rules []rule) {
+	for _, f := range flags {
+		rules = append(rules, rule{flag: f, kind: commandText, form: apart})
+	}
+	return rules
+}
+
 func textWord(c *command, _ string) kind {
 	if c.seen != "" {
 		return commandText
+	}
+	return nothing
+}
+
+// mysqlAdminWord: mysqladmin password SECRET, which may be shortened.
+func mysqlAdminWord(c *command, w string) kind {
+	for _, s := range [...]string{"password", "old-password"} {
+		if len(w) > 1 && strings.HasPrefix(s, strings.ToLower(w)) {
+			c.next = whole
+		}
 	}
 	return nothing
 }

@@ -110,6 +110,22 @@ func TestRedactByExecutable(t *testing.T) {
 	}
 }
 
+// TestRedactByWhatWasAskedFor: where the path of the executable is not known, the
+// one that was asked for names the program.
+func TestRedactByWhatWasAskedFor(t *testing.T) {
+	r := newRedactor(t, RedactOptions{})
+	for _, test := range []struct{ exe, invoked, want string }{
+		{"", "./mysql", argv("innocent", "-p[redacted]")},
+		{"/bin/innocent", "./mysql", argv("innocent", "-phunter2")},
+		{"", "", argv("innocent", "-phunter2")},
+	} {
+		x := event.Exec{Exe: test.exe, Invoked: test.invoked, Args: argv("innocent", "-phunter2")}
+		if r.Exec(&x); x.Args != test.want {
+			t.Errorf("%q, %q: %q", test.exe, test.invoked, x.Args)
+		}
+	}
+}
+
 // TestRedactWhereItWasCut: the end of a secret may be missing.
 func TestRedactWhereItWasCut(t *testing.T) {
 	r := newRedactor(t, RedactOptions{})

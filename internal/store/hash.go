@@ -51,24 +51,31 @@ func (db *DB) applyHash(e *event.Event, a *Appended) error {
 // applyFoundHash takes the hash over that a process is found with that runs what
 // was known of it, if that has none.
 func (db *DB) applyFoundHash(e *event.Event, p *process, a *Appended) error {
-	if !e.Known.Has(event.KnownSHA256|event.KnownExe|event.KnownFile) || len(e.Exec.SHA256) != sha256.Size {
+	if !e.Known.Has(event.KnownSHA256|event.KnownFile) || len(e.Exec.SHA256) != sha256.Size {
 		return nil
 	}
-	return db.lateHash(p.image.ts, e.Exec.Exe, e.Exec.SHA256, fileOf(e), e.Time, a)
+	exe := ""
+	if e.Known.Has(event.KnownExe) {
+		exe = e.Exec.Exe
+	}
+	return db.lateHash(p.image.ts, exe, e.Exec.SHA256, fileOf(e), e.Time, a)
 }
 
 // lateHash stores a hash with the exec at ts if that is of the file and has none
-// yet, and the number under which rules look at it again. now is when it came.
+// yet, and the number under which rules look at it again. now is when it came. exe
+// is "" where the path is not known: the exec has none then, and no binary is seen.
 func (db *DB) lateHash(ts int64, exe, hash string, f file, now int64, a *Appended) error {
-	key, err := db.binaryKey(exe, hash)
+	sum, err := db.internHash(hash)
 	if err != nil {
 		return err
 	}
 	s := db.st.execHash
 	s.BindInt64(1, ts)
-	s.BindInt64(2, key.sha256)
+	s.BindInt64(2, sum)
 	s.BindInt64(3, int64(f.inode))
-	s.BindInt64(4, key.exe)
+	if err := db.bindString(s, 4, exe, exe != ""); err != nil {
+		return err
+	}
 	changed, err := s.Step()
 	if err != nil {
 		return err
@@ -81,7 +88,13 @@ func (db *DB) lateHash(ts int64, exe, hash string, f file, now int64, a *Appende
 		db.stats.Unmatched++
 		return nil
 	}
-	db.seen.add(key, f, ts, exec)
+	if exe != "" {
+		key, err := db.binaryKey(exe, hash)
+		if err != nil {
+			return err
+		}
+		db.seen.add(key, f, ts, exec)
+	}
 	s = db.st.hash
 	s.BindInt64(1, db.nextSeq())
 	s.BindInt64(2, ts)
@@ -110,9 +123,14 @@ func (db *DB) binaryKey(exe, hash string) (binaryKey, error) {
 	if err != nil {
 		return binaryKey{}, err
 	}
+	sum, err := db.internHash(hash)
+	return binaryKey{path.id, sum}, err
+}
+
+func (db *DB) internHash(hash string) (int64, error) {
 	var buf [2 * sha256.Size]byte
 	sum, err := db.intern(hexOf(&buf, hash))
-	return binaryKey{path.id, sum.id}, err
+	return sum.id, err
 }
 
 // file is what is known of a file beside its content.

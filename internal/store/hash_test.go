@@ -81,6 +81,35 @@ func TestLateHashFindsItsExec(t *testing.T) {
 	}
 }
 
+// TestHashOfUnknownPath: the hash of an executable whose path is not known is as
+// good as any, but there is no path at which a binary was seen.
+func TestHashOfUnknownPath(t *testing.T) {
+	db := open(t, t.TempDir())
+	nameless := func(pid uint32, s int64) event.Event {
+		e := execEvent(pid, 1, at(s), "")
+		e.Known &^= event.KnownExe
+		return e
+	}
+	a, b, c, d := nameless(2, 1), nameless(3, 2), execEvent(4, 1, at(3), "/bin/c", "c"), nameless(5, 4)
+	appendAll(t, db, a, b, c, d)
+	named, other := late(b, sha("b")), late(c, sha("c"))
+	named.Hash.Exe, other.Hash.Exe = "/bin/c", "" // each is of another exec than it says
+	if got := appendAll(t, db, late(a, sha("a")), named, other); got.Rows != 1 {
+		t.Errorf("%+v", got)
+	}
+	found := hashed(d, sha("d")) // by a list of live processes
+	found.Time = at(100)
+	if _, err := db.Reconcile(t.Context(), []event.Event{snapshot(found)}, at(101)); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "execs", rows(t, db, "SELECT pid, exe, substr(sha256, 1, 2), known LIKE '%sha256%' FROM execs"),
+		"2 | <null> | 61 | 1", "3 | <null> | <null> | 0", "4 | /bin/c | <null> | 0", "5 | <null> | 64 | 1")
+	want(t, "binaries", rows(t, db, "SELECT count(*) FROM binaries"), "0")
+	if s := db.Stats(); s.Rows[event.KindHash] != 2 || s.Unmatched != 2 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // TestBinaries: one row for each content of each path, which says what was there
 // before, in whatever order the hashes come.
 func TestBinaries(t *testing.T) {

@@ -180,7 +180,7 @@ func (st *statements) prepare(conn *sqlite.Conn) error {
 		{&st.procFind, processQuery + "WHERE p.pid = ? AND p.start = ? AND p.boot = ?"},
 		{&st.execFind, "SELECT ts FROM exec_rows WHERE ts BETWEEN ?1 AND ?1 + ?3 AND proc = ?2 ORDER BY ts LIMIT 1"},
 		{&st.execHash, fmt.Sprintf(`UPDATE exec_rows SET sha256 = ?2, known = known | %d, flags = flags | %d
-			WHERE ts = ?1 AND sha256 IS NULL AND inode = ?3 AND exe = ?4 RETURNING source`, event.KnownSHA256, flagLateHash)},
+			WHERE ts = ?1 AND sha256 IS NULL AND inode = ?3 AND exe IS ?4 RETURNING source`, event.KnownSHA256, flagLateHash)},
 		{&st.hash, insertInto("hash_rows", 2)},
 		{&st.hashesDone, "DELETE FROM hash_rows WHERE seq <= ?"},
 		{&st.binaryBefore, "SELECT sha256 FROM binary_rows WHERE exe = ?1 AND sha256 <> ?2 AND first_seen < ?3 ORDER BY last_seen DESC LIMIT 1"},

@@ -41,7 +41,7 @@ type queue struct {
 // Dropped is what did not fit into a queue since its beginning.
 type Dropped struct {
 	Events [event.NumKinds]uint64 // by kind
-	Gaps   uint64                 // that told of them
+	Gaps   uint64                 // that told of them, but of no hash
 }
 
 type held struct {
@@ -125,11 +125,15 @@ func (q *queue) push(t Type, payload []byte) { // with mu held
 
 // drop counts what is not put. The rows of a sync are no events, but the client
 // that comes must know that it needs another. A hash is none either: without it
-// nothing is missing but that the exec has none. With mu held.
+// nothing is missing but that the exec has none, so it is counted and no gap tells
+// of it. With mu held.
 func (q *queue) drop(t Type, batch []event.Event) {
 	hashes := func(e event.Event) bool { return e.Kind == event.KindHash }
 	if t == TypeBatch {
-		if batch = slices.DeleteFunc(slices.Clone(batch), hashes); len(batch) == 0 {
+		all := len(batch)
+		batch = slices.DeleteFunc(slices.Clone(batch), hashes)
+		q.total.Events[event.KindHash] += uint64(all - len(batch))
+		if len(batch) == 0 {
 			return
 		}
 	}

@@ -94,6 +94,9 @@ func TestHashesThatDoNotFitAreNoLoss(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		if got, want := s.Dropped(), (Dropped{Events: [event.NumKinds]uint64{event.KindHash: 2}}); got != want { // the last one fits
+			t.Errorf("dropped %+v, want %+v", got, want)
+		}
 		c, served := connect(t, s, Hello{Session: s.session})
 		if !c.Welcome.Resumed {
 			t.Error("not resumed")
@@ -123,6 +126,9 @@ func TestHashesThatDoNotFitAreNoLoss(t *testing.T) {
 		}
 		if q.dropped != [event.NumKinds]uint64{event.KindFork: 1} || !q.unsure {
 			t.Errorf("dropped %v", q.dropped)
+		}
+		if got := q.totals().Events; got != [event.NumKinds]uint64{event.KindFork: 1, event.KindHash: 1} {
+			t.Errorf("dropped in all %v", got)
 		}
 	})
 }

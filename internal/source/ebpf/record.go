@@ -132,15 +132,27 @@ func (d *decoder) decodeExec(e *event.Event, raw []byte) error {
 		s, all = all[:lens[i]], all[lens[i]:]
 		return s
 	}
+	// Of what is not known nothing is left: a piece of a path is another path.
+	path := func(i int, known, anon uint32) string {
+		if s := next(i); flags&known != 0 {
+			return d.path(s, flags&anon != 0)
+		}
+		return ""
+	}
+	text := func(i int, known uint32) string {
+		if s := next(i); flags&known != 0 {
+			return s
+		}
+		return ""
+	}
 	x.Args = next(0)
 	x.Truncated = uint64(lens[0]) < x.ArgsLen
 	if e.Kind == event.KindExecFailed { // nobody has counted what was asked for
 		x.ArgsLen, x.Truncated = uint64(lens[0]), flags&execArgsCut != 0
 	}
-	x.Exe = d.path(next(2), flags&execExeAnon != 0)
-	x.Cwd = d.path(next(3), flags&execCwdAnon != 0)
-	x.Invoked, x.Interpreter = next(4), next(5)
-	x.Cgroup = d.path(next(6), false)
+	x.Exe, x.Cwd = path(2, execExe, execExeAnon), path(3, execCwd, execCwdAnon)
+	x.Invoked, x.Interpreter = text(4, execInvoked), text(5, execInterp)
+	x.Cgroup = path(6, execCgroup, 0)
 	if flags&execEnv != 0 {
 		x.Env = procfs.SelectEnv(env, d.env)
 	}

@@ -106,9 +106,15 @@ func TestDecodeExec(t *testing.T) {
 
 func TestDecodeExecUnknown(t *testing.T) {
 	// What could not be read is not known, whatever the bytes are.
-	e := decodeOne(t, execRecord(execFields{argc: 1, exe: "partial\x00", cwd: "x\x00"}))
+	e := decodeOne(t, execRecord(execFields{
+		argc: 1, exe: "partial\x00", cwd: "x\x00", invoked: "./par", interpreter: "/bin/par", cgroup: "a.slice\x00", comm: "par",
+	}))
 	if want := event.KnownTime | event.KnownStart | event.KnownParent | event.KnownComm; e.Known != want {
 		t.Errorf("known %v, want %v", e.Known.Names(), want.Names())
+	}
+	x := e.Exec
+	if left := x.Exe + x.Cwd + x.Invoked + x.Interpreter + x.Cgroup; left != "" || x.Comm != "par" {
+		t.Errorf("left of what is not known: %q; comm %q", left, x.Comm)
 	}
 }
 
