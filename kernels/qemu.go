@@ -47,7 +47,7 @@ func (m machine) boot(ctx context.Context, b boot, chosen scenarios, timeout tim
 	q := qemu[m.arch]
 	cmdline := fmt.Sprintf("console=%s panic=-1 oops=panic loglevel=4 nowatchdog %s guest.time=%d guest.boot=%s guest.backends=%s guest.scenarios=%s",
 		q.console, b.kernel, time.Now().Unix(), strings.ReplaceAll(b.name, " ", "_"), chosen.backends, chosen.pattern)
-	args := append([]string{"-accel", "tcg,thread=multi,tb-size=256", "-m", "768", "-smp", "2", "-nodefaults", "-no-user-config",
+	args := append([]string{"-accel", "tcg,thread=multi,tb-size=256", "-m", "1024", "-smp", "2", "-nodefaults", "-no-user-config",
 		"-display", "none", "-no-reboot", "-serial", "stdio", "-kernel", m.image, "-initrd", m.initramfs, "-append", cmdline}, q.args...)
 	var o outcome
 	begin := time.Now()
