@@ -122,8 +122,8 @@ static __noinline int fill_exec(struct exec_record *r, __u64 cap, struct linux_b
 		__builtin_memset(r, 0, sizeof(*r));                                               \
 		fill_head(&r->head, KIND_EXEC, p, now);                                           \
 		r->args_total = total;                                                            \
-		r->flags = flags;                                                                 \
-		r->gained = bits;                                                                 \
+		r->flags = is.flags;                                                              \
+		r->gained = is.bits;                                                              \
 		if (fill_exec(r, (SIZE), bprm, args_len, copy) && !last) {                              \
 			bpf_ringbuf_discard(r, 0);                                                \
 			continue;                                                                 \
@@ -138,20 +138,27 @@ static __always_inline int on_exec(struct task_struct *p, struct linux_binprm *b
 	struct mm_struct *mm = READ(p, mm);
 	__u64 total = READ(mm, arg_end) - READ(mm, arg_start);
 	__u64 args_len = total > args_max ? args_max : total, copy;
-	__u32 flags = 0, bits = gained(p, bprm, &flags);
+	/* What follows must not be verified once for each way that these came about,
+	 * which kernels before 6.4 do: copied by a helper, they are any numbers. */
+	struct { __u64 copy; __u32 flags, bits; } was = {}, is = {};
 	int last;
 
+	was.bits = gained(p, bprm, &was.flags);
 	if (args_len > ARGS_LIMIT)
 		args_len = ARGS_LIMIT;
-	copy = args_len;
+	was.copy = args_len;
 	if (env_max && args_len == total && READ(mm, env_start) == READ(mm, arg_end)) {
 		__u64 env = READ(mm, env_end) - READ(mm, env_start);
 
-		if (env <= env_max && copy + env <= ARGS_LIMIT) {
-			copy += env;
-			flags |= EXEC_ENV;
+		if (env <= env_max && args_len + env <= ARGS_LIMIT) {
+			was.copy += env;
+			was.flags |= EXEC_ENV;
 		}
 	}
+	bpf_probe_read_kernel(&is, sizeof(is), &was);
+	copy = is.copy;
+	if (copy > ARGS_LIMIT)
+		copy = ARGS_LIMIT;
 	for (last = 0; last < 2; last++) {
 		__u64 need = copy + (last ? ROOM_WORST : ROOM_USUAL);
 		struct exec_record *r;

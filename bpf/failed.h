@@ -55,14 +55,14 @@ static __noinline int fill_failed(struct exec_record *r, __u64 cap, const char *
 	struct task_struct *p = (struct task_struct *)bpf_get_current_task();
 	struct room to = {.data = (__u8 *)(r + 1), .cap = cap, .off = &r->used};
 	enum walked walked;
-	bool whole;
+	volatile __u32 *whole = &r->pad; /* see struct room: not a number to track */
 	__u32 from;
 
 	fill_ids(r, p);
 	/* An exec that fails half-way has a memory without the old strings, and not yet
 	 * with all of the new program's; the process is killed. */
-	whole = READ(p, mm, env_end) != 0;
-	if (whole)
+	r->pad = READ(p, mm, env_end) != 0;
+	if (*whole)
 		put_user_args(r, &to, argv);
 	if (r->flags & EXEC_ARGS) {
 		r->args_len = r->used;
@@ -78,7 +78,7 @@ static __noinline int fill_failed(struct exec_record *r, __u64 cap, const char *
 		r->flags |= walked == WALK_ANON ? EXEC_CWD | EXEC_CWD_ANON : EXEC_CWD;
 
 	from = r->used;
-	if (whole && put_user_string(&to, filename))
+	if (*whole && put_user_string(&to, filename))
 		r->flags |= EXEC_INVOKED;
 	r->invoked_len = r->used - from;
 

@@ -101,7 +101,8 @@ func fillFork(pid, ppid uint32, at int64) event.Event {
 func fillExit(pid uint32, at int64, code, signal uint8) event.Event {
 	return event.Event{
 		Kind: event.KindExit, Source: event.SourceEBPF, Time: fillBoot + at*second, Process: fillKey(pid),
-		Known: event.KnownTime | event.KnownCode, Exit: &event.Exit{Code: code, Signal: signal},
+		Known: event.KnownTime | event.KnownCode | event.KnownDuration,
+		Exit: &event.Exit{Code: code, Signal: signal, DurationNS: second},
 	}
 }
 
