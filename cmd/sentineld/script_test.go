@@ -102,7 +102,7 @@ func fillExit(pid uint32, at int64, code, signal uint8) event.Event {
 	return event.Event{
 		Kind: event.KindExit, Source: event.SourceEBPF, Time: fillBoot + at*second, Process: fillKey(pid),
 		Known: event.KnownTime | event.KnownCode | event.KnownDuration,
-		Exit: &event.Exit{Code: code, Signal: signal, DurationNS: second},
+		Exit:  &event.Exit{Code: code, Signal: signal, DurationNS: second},
 	}
 }
 
