@@ -140,13 +140,13 @@ static __always_inline int on_exec(struct task_struct *p, struct linux_binprm *b
 	__u64 args_len = total > args_max ? args_max : total, copy;
 	/* What follows must not be verified once for each way that these came about,
 	 * which kernels before 6.4 do: copied by a helper, they are any numbers. */
-	struct { __u64 copy; __u32 flags, bits; } was = {}, is = {};
+	struct { __u32 copy, args_len, flags, bits; } was = {}, is = {};
 	int last;
 
 	was.bits = gained(p, bprm, &was.flags);
 	if (args_len > ARGS_LIMIT)
 		args_len = ARGS_LIMIT;
-	was.copy = args_len;
+	was.copy = was.args_len = args_len;
 	if (env_max && args_len == total && READ(mm, env_start) == READ(mm, arg_end)) {
 		__u64 env = READ(mm, env_end) - READ(mm, env_start);
 
@@ -157,14 +157,12 @@ static __always_inline int on_exec(struct task_struct *p, struct linux_binprm *b
 	}
 	bpf_probe_read_kernel(&is, sizeof(is), &was);
 	copy = is.copy;
-	if (copy > ARGS_LIMIT)
-		copy = ARGS_LIMIT;
+	args_len = is.args_len;
 	for (last = 0; last < 2; last++) {
 		__u64 need = copy + (last ? ROOM_WORST : ROOM_USUAL);
 		struct exec_record *r;
 
 		TRY(1 << 10)
-		TRY(1 << 11)
 		TRY(1 << 12)
 		TRY(1 << 14)
 		TRY((1 << 16) + ROOM_WORST)
