@@ -193,6 +193,9 @@ func (l *lab) waitTable() {
 			}
 			table[p] = exe
 			_, was := before[p]
+			if c, _ := r["cmdline"].(string); strings.Contains(c, "FROM processes WHERE ended IS NULL") {
+				continue // it is one of these questions, whose end is on its way
+			}
 			if is, ok := after[p]; !ok && !was {
 				wrong = append(wrong, fmt.Sprintf("%s %s has ended", p, exe))
 			} else if was && ok && is == before[p] && is != "" && is != exe {
