@@ -31,10 +31,11 @@ scenarios: ## the scenario files against every backend (root, and a C compiler f
 	$(GO) test -count=1 -v -run TestScenarios ./scenario
 
 race: ## the tests under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -short ./...
+	CGO_ENABLED=1 $(GO) test -race -short -run '^$$' ./... >/dev/null
+	CGO_ENABLED=1 $(GO) test -race -short -p 1 ./...
 
-cover: ## coverage of internal/, which must be 85 % or more
-	@sh scripts/cover.sh
+cover: ## the tests, and coverage of internal/, which must be 85 % or more
+	@COVER=1 sh scripts/test.sh
 
 bench: build ## what recording costs, side by side (root, and a C compiler for the load)
 	@mkdir -p .cache

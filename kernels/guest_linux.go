@@ -266,7 +266,11 @@ func mountCgroups(layout string) error {
 		if len(f) != 4 || f[0] == "#subsys_name" || f[3] != "1" {
 			continue
 		}
-		if err := mountAt(filepath.Join(root, f[0]), "cgroup", f[0]); err != nil {
+		err := mountAt(filepath.Join(root, f[0]), "cgroup", f[0])
+		if errors.Is(err, unix.EINVAL) {
+			continue // this kernel has the controller for v2 alone: cpuset from 6.12 on
+		}
+		if err != nil {
 			return err
 		}
 	}

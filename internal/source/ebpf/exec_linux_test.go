@@ -53,24 +53,34 @@ var rawCaps = []byte{1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 
 func TestPrivilegesGained(t *testing.T) {
 	root, user := &syscall.Credential{}, &syscall.Credential{Uid: 65534, Gid: 65534}
-	for _, tt := range []struct {
+	tests := []struct {
 		name string
 		path string
 		as   *syscall.Credential
 		want event.Gained
+		cmd  *exec.Cmd
 	}{
-		{"setuid by a user", privileged(t, 0o755|os.ModeSetuid, nil), user, event.GainedSetuid},
-		{"setgid by a user", privileged(t, 0o755|os.ModeSetgid, nil), user, event.GainedSetgid},
-		{"both by a user", privileged(t, 0o755|os.ModeSetuid|os.ModeSetgid, nil), user, event.GainedSetuid | event.GainedSetgid},
-		{"capabilities by a user", privileged(t, 0o755, rawCaps), user, event.GainedCaps},
-		{"nothing by a user", privileged(t, 0o755, nil), user, 0},
-		{"setuid by root", privileged(t, 0o755|os.ModeSetuid|os.ModeSetgid, nil), root, 0},
-		{"capabilities by root", privileged(t, 0o755, rawCaps), root, 0},
-	} {
+		{name: "setuid by a user", path: privileged(t, 0o755|os.ModeSetuid, nil), as: user, want: event.GainedSetuid},
+		{name: "setgid by a user", path: privileged(t, 0o755|os.ModeSetgid, nil), as: user, want: event.GainedSetgid},
+		{name: "both by a user", path: privileged(t, 0o755|os.ModeSetuid|os.ModeSetgid, nil), as: user, want: event.GainedSetuid | event.GainedSetgid},
+		{name: "capabilities by a user", path: privileged(t, 0o755, rawCaps), as: user, want: event.GainedCaps},
+		{name: "nothing by a user", path: privileged(t, 0o755, nil), as: user},
+		{name: "setuid by root", path: privileged(t, 0o755|os.ModeSetuid|os.ModeSetgid, nil), as: root},
+		{name: "capabilities by root", path: privileged(t, 0o755, rawCaps), as: root},
+	}
+	r := start(t, Options{})
+	for i := range tests {
+		cmd := exec.Command(tests[i].path)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: tests[i].as}
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+		tests[i].cmd = cmd
+	}
+	r.stop()
+	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			cmd := exec.Command(tt.path)
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: tt.as}
-			e := recordExec(t, Options{}, cmd)
+			e := r.execOf(tt.cmd.Process.Pid)
 			if !e.Known.Has(event.KnownGained) || e.Exec.Gained != tt.want {
 				t.Errorf("gained %v (known %v), want %v", e.Exec.Gained.Names(), e.Known.Has(event.KnownGained), tt.want.Names())
 			}
@@ -214,7 +224,7 @@ func TestFailedExecs(t *testing.T) {
 	}
 	long := strings.Repeat("x", 5000)
 	exact := strings.Repeat("y", 255) // with its NUL just one piece
-	for _, tt := range []struct {
+	tests := []struct {
 		path string
 		argv []string
 		want syscall.Errno
@@ -226,16 +236,19 @@ func TestFailedExecs(t *testing.T) {
 		{"/", []string{"x", long, exact, exact + "z", exact[1:], ""}, syscall.EACCES, false},
 		{"/", many, syscall.EACCES, true},
 		{"", []string{"empty path"}, syscall.ENOENT, false},
-	} {
-		failed := failedExecs(t, func() {
+	}
+	failed := failedExecs(t, func() {
+		for _, tt := range tests {
 			if err := syscall.Exec(tt.path, tt.argv, nil); err != tt.want {
 				t.Fatalf("exec %s: %v", tt.path, err)
 			}
-		})
-		if len(failed) != 1 {
-			t.Fatalf("%d failed execs of one of %q", len(failed), tt.path)
 		}
-		e := failed[0]
+	})
+	if len(failed) != len(tests) {
+		t.Fatalf("%d failed execs of %d", len(failed), len(tests))
+	}
+	for i, tt := range tests {
+		e := failed[i]
 		if e.Exec.Errno != int32(tt.want) || e.Exec.Invoked != tt.path || e.Exec.Truncated != tt.cut {
 			t.Errorf("%q: errno %d, truncated %v", e.Exec.Invoked, e.Exec.Errno, e.Exec.Truncated)
 		}
@@ -252,20 +265,38 @@ func TestFailedExecs(t *testing.T) {
 // What a program passes may be no memory at all.
 func TestFailedExecOfNothing(t *testing.T) {
 	path := append([]byte("/none"), 0)
-	failed := failedExecs(t, func() {
-		for _, argv := range []uintptr{0, 8, ^uintptr(0) - 4095} {
-			_, _, _ = syscall.RawSyscall(syscall.SYS_EXECVE, uintptr(ptr(path)), argv, 0)
-		}
-		_, _, _ = syscall.RawSyscall(syscall.SYS_EXECVE, 8, 0, 0)
-		_, _, _ = syscall.RawSyscall6(unix.SYS_EXECVEAT, ^uintptr(0), uintptr(ptr(path[5:])), 0, 0, unix.AT_EMPTY_PATH, 0)
-	})
-	var got []string
-	for _, e := range failed {
-		got = append(got, fmt.Sprintf("%s %v %v %d", e.Exec.Invoked, e.Known.Has(event.KnownInvoked), e.Known.Has(event.KnownArgs), e.Exec.Errno))
+	none, empty := uintptr(ptr(path)), uintptr(ptr(path[5:]))
+	tests := []struct {
+		call     [4]uintptr // number and what it gets first
+		invoked  string
+		readable [2]bool // what is invoked and the arguments
+	}{
+		{[4]uintptr{unix.SYS_EXECVE, none, 0}, "/none", [2]bool{true, true}},
+		{[4]uintptr{unix.SYS_EXECVE, none, 8}, "/none", [2]bool{true, false}},
+		{[4]uintptr{unix.SYS_EXECVE, none, ^uintptr(0) - 4095}, "/none", [2]bool{true, false}},
+		{[4]uintptr{unix.SYS_EXECVE, 8, 0}, "", [2]bool{false, true}},
+		{[4]uintptr{unix.SYS_EXECVEAT, ^uintptr(0), empty, 0}, "", [2]bool{true, true}},
 	}
-	want := []string{"/none true true 2", "/none true false 2", "/none true false 2", " false true 14", " true true 9"}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
+	errnos := make([]syscall.Errno, len(tests)) // kernels differ in what they look at first
+	failed := failedExecs(t, func() {
+		for i, tt := range tests {
+			at := uintptr(0)
+			if tt.call[0] == unix.SYS_EXECVEAT {
+				at = unix.AT_EMPTY_PATH
+			}
+			_, _, errnos[i] = syscall.RawSyscall6(tt.call[0], tt.call[1], tt.call[2], tt.call[3], 0, at, 0)
+		}
+	})
+	runtime.KeepAlive(path)
+	if len(failed) != len(tests) {
+		t.Fatalf("%d failed execs of %d", len(failed), len(tests))
+	}
+	for i, tt := range tests {
+		e := failed[i]
+		readable := [2]bool{e.Known.Has(event.KnownInvoked), e.Known.Has(event.KnownArgs)}
+		if e.Exec.Invoked != tt.invoked || readable != tt.readable || errnos[i] == 0 || e.Exec.Errno != int32(errnos[i]) {
+			t.Errorf("%d: %q, readable %v, errno %d; want %q, %v, %d", i, e.Exec.Invoked, readable, e.Exec.Errno, tt.invoked, tt.readable, errnos[i])
+		}
 	}
 }
 
