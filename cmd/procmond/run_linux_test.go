@@ -139,7 +139,7 @@ func dial(t *testing.T, socket string) (*wire.Client, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := wire.Dial(conn, wire.Hello{})
+	c, err := wire.Dial(t.Context(), conn, wire.Hello{})
 	if err == nil {
 		t.Cleanup(func() { c.Close() })
 	}
@@ -348,7 +348,7 @@ func stdioClient(t *testing.T, args ...string) (p *process, c *wire.Client, hang
 		}
 	}, append([]string{"run", "--stdio"}, args...)...)
 	conn := pipes{out, in}
-	c, err := wire.Dial(conn, wire.Hello{})
+	c, err := wire.Dial(t.Context(), conn, wire.Hello{})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, p.log)
 	}

@@ -119,14 +119,16 @@ func (l *lab) kill() {
 	_ = l.cmd.Wait()
 }
 
-// wait polls until ok, which is what a user at a prompt would do.
+// wait asks until ok, which is what a user at a prompt would do. Who asks is a
+// process too and recorded: the pauses grow, so that the record can come to rest.
 func (l *lab) wait(what string, ok func() bool) {
 	l.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !ok(); {
+	deadline := time.Now().Add(20 * time.Second)
+	for pause := 20 * time.Millisecond; !ok(); pause = min(2*pause, 2*time.Second) {
 		if time.Now().After(deadline) {
-			l.Fatalf("waited 15 s for %s\n%s", what, l.out)
+			l.Fatalf("waited 20 s for %s\n%s", what, l.out)
 		}
-		<-time.After(20 * time.Millisecond)
+		<-time.After(pause)
 	}
 }
 

@@ -76,7 +76,7 @@ func (l *link) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := wire.Dial(conn, wire.Hello{Session: l.session, Seq: l.seq})
+	client, err := wire.Dial(ctx, conn, wire.Hello{Session: l.session, Seq: l.seq})
 	if err != nil {
 		if child != nil {
 			err = fmt.Errorf("%w (%s: %s)", err, child.path, child.end())

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -23,9 +24,14 @@ type Client struct {
 	mu sync.Mutex // of writes to conn
 }
 
+// greetTimeout bounds how long a server may take to answer. A procmond that is
+// just being started answers when its source is open: on a slow machine an old
+// kernel takes many seconds to verify BPF programs.
+const greetTimeout = time.Minute
+
 // Dial shakes hands over conn, which it closes on failure and takes over
-// otherwise.
-func Dial(conn io.ReadWriteCloser, h Hello) (_ *Client, err error) {
+// otherwise. It fails when ctx ends and after a minute without an answer.
+func Dial(ctx context.Context, conn io.ReadWriteCloser, h Hello) (_ *Client, err error) {
 	defer func() {
 		if err != nil {
 			conn.Close()
@@ -35,8 +41,10 @@ func Dial(conn io.ReadWriteCloser, h Hello) (_ *Client, err error) {
 	if err != nil {
 		return nil, err
 	}
-	timer := time.AfterFunc(handshakeTimeout, func() { conn.Close() })
-	defer timer.Stop()
+	ctx, cancel := context.WithTimeout(ctx, greetTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
 	// A busy server refuses and hangs up without waiting for a hello, so what it
 	// said counts more than that this could not be written.
 	_, writeErr := conn.Write(appendFrame(nil, Frame{Type: TypeHello, Payload: hello}))
@@ -47,6 +55,8 @@ func Dial(conn io.ReadWriteCloser, h Hello) (_ *Client, err error) {
 		return nil, ErrBusy
 	case err == nil && f.Type == TypeRefuse:
 		return nil, fmt.Errorf("greet procmond: refused: %.200q", f.Payload)
+	case ctx.Err() == context.DeadlineExceeded:
+		return nil, fmt.Errorf("greet procmond: no answer in %v", greetTimeout)
 	case writeErr != nil:
 		return nil, fmt.Errorf("greet procmond: %w", writeErr)
 	case err != nil:

@@ -150,7 +150,7 @@ func TestServerRefusesFuture(t *testing.T) {
 	}
 	server, client := sockets(t)
 	served := serve(t.Context(), s, server)
-	_, err := Dial(client, Hello{Session: s.session, Seq: 2})
+	_, err := Dial(t.Context(), client, Hello{Session: s.session, Seq: 2})
 	if err == nil || !strings.Contains(err.Error(), "hello behind frame 2 of 1") {
 		t.Errorf("Dial = %v", err)
 	}
@@ -188,7 +188,7 @@ func TestClientRefusesWelcome(t *testing.T) {
 			if err := server.(*net.UnixConn).CloseWrite(); err != nil {
 				t.Fatal(err)
 			}
-			_, err := Dial(client, Hello{})
+			_, err := Dial(t.Context(), client, Hello{})
 			if err == nil || test.want != nil && !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("Dial = %v, want %v with %q", err, test.want, test.text)
 			}
@@ -205,7 +205,7 @@ func TestBusy(t *testing.T) {
 	s := NewServer(ServerOptions{Boot: testBoot})
 	server, client := sockets(t)
 	first := serve(t.Context(), s, server)
-	c, err := Dial(client, Hello{})
+	c, err := Dial(t.Context(), client, Hello{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestBusy(t *testing.T) {
 		if err := within(t, "Serve", serve(t.Context(), s, server)); !errors.Is(err, ErrBusy) {
 			t.Errorf("Serve = %v, want busy", err)
 		}
-		if _, err := Dial(client, Hello{}); !errors.Is(err, ErrBusy) {
+		if _, err := Dial(t.Context(), client, Hello{}); !errors.Is(err, ErrBusy) {
 			t.Errorf("Dial = %v, want busy", err)
 		}
 	}
@@ -230,7 +230,7 @@ func TestBusy(t *testing.T) {
 
 	server, client = sockets(t)
 	again := serve(t.Context(), s, server)
-	if c, err = Dial(client, Hello{}); err != nil {
+	if c, err = Dial(t.Context(), client, Hello{}); err != nil {
 		t.Fatalf("the place is free again: %v", err)
 	}
 	c.Close()
@@ -258,12 +258,29 @@ func TestSilentServer(t *testing.T) {
 		server, client := net.Pipe()
 		go func() { _, _ = io.Copy(io.Discard, server) }()
 		start := time.Now()
-		if _, err := Dial(client, Hello{}); err == nil {
+		if _, err := Dial(t.Context(), client, Hello{}); err == nil {
 			t.Error("Dial without an answer: no error")
 		}
-		if d := time.Since(start); d != handshakeTimeout {
-			t.Errorf("gave up after %s, want %s", d, handshakeTimeout)
+		if d := time.Since(start); d != greetTimeout {
+			t.Errorf("gave up after %s, want %s", d, greetTimeout)
 		}
+	})
+}
+
+// A procmond that is being started answers late when its BPF programs take long
+// to verify.
+func TestSlowServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, client := net.Pipe()
+		go func() {
+			time.Sleep(greetTimeout - time.Second)
+			_ = NewServer(ServerOptions{}).Serve(t.Context(), server)
+		}()
+		c, err := Dial(t.Context(), client, Hello{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
 	})
 }
 
@@ -285,7 +302,7 @@ func TestGarbageAfterHello(t *testing.T) {
 			}
 			server, client := sockets(t)
 			served := serve(t.Context(), s, server)
-			if _, err := Dial(client, Hello{}); err != nil {
+			if _, err := Dial(t.Context(), client, Hello{}); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := client.Write(in); err != nil {
@@ -351,7 +368,7 @@ func TestServeAborted(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		server, client := net.Pipe()
 		served := serve(ctx, s, server)
-		c, err := Dial(client, Hello{})
+		c, err := Dial(t.Context(), client, Hello{})
 		if err != nil {
 			t.Fatal(err)
 		}

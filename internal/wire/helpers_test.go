@@ -79,7 +79,7 @@ func connect(t testing.TB, s *Server, h Hello) (*Client, <-chan error) {
 	t.Helper()
 	server, client := net.Pipe()
 	result := serve(t.Context(), s, server)
-	c, err := Dial(client, h)
+	c, err := Dial(t.Context(), client, h)
 	if err != nil {
 		t.Fatal(err)
 	}

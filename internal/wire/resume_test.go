@@ -88,7 +88,7 @@ type list struct {
 // live is one life of a client over conn: it stores what it gets and
 // acknowledges now and then, until the connection breaks.
 func (d *disk) live(conn io.ReadWriteCloser, p lifePlan) error {
-	c, err := Dial(conn, Hello{Session: d.session, Seq: d.seq})
+	c, err := Dial(context.Background(), conn, Hello{Session: d.session, Seq: d.seq})
 	if err != nil {
 		return nil // killed during the handshake
 	}

@@ -85,7 +85,7 @@ func (s *Server) Drain(ctx context.Context) error {
 	}
 }
 
-// handshakeTimeout bounds how long a peer may take to say who it is.
+// handshakeTimeout bounds how long a client may take to say who it is.
 const handshakeTimeout = 5 * time.Second
 
 // Serve talks to one client until it goes, ctx ends or it breaks the protocol,
