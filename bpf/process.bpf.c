@@ -127,6 +127,12 @@ int BPF_PROG(prepare_fentry, struct linux_binprm *bprm)
 	return on_prepare(bprm);
 }
 
+SEC("kprobe/security_bprm_committing_creds")
+int prepare_kprobe(struct pt_regs *regs)
+{
+	return on_prepare((struct linux_binprm *)FIRST(regs));
+}
+
 SEC("fexit/" SYSCALL "execve")
 int BPF_PROG(failed_fexit_execve, struct pt_regs *regs, long ret)
 {

@@ -1,7 +1,8 @@
 // Package ebpf reads process events from three CO-RE programs on the kernel's
 // scheduler tracepoints (bpf/process.bpf.c) through one ring buffer. It needs
 // Linux 5.8 or later with BTF, CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before
-// 5.8's split), and nothing else: no tracefs, no kprobes.
+// 5.8's split), and nothing else: no tracefs. A kprobe is used where the kernel has
+// nothing better to show the privileges that an exec gives.
 package ebpf
 
 import (

@@ -63,7 +63,7 @@ func kindName(kind ebpf.ProgramType) string {
 // The ways to see what not every kernel shows, best first. Each is the programs
 // that it takes.
 var (
-	prepareWays = [][]string{{"prepare_btf"}, {"prepare_raw"}, {"prepare_fentry"}}
+	prepareWays = [][]string{{"prepare_btf"}, {"prepare_raw"}, {"prepare_fentry"}, {"prepare_kprobe"}}
 	failedWays  = [][]string{{"failed_fexit_execve", "failed_fexit_execveat"}, {"failed_btf"}, {"failed_raw"}}
 )
 
@@ -179,9 +179,12 @@ func (s *ring) attach(c *ebpf.Collection, programs []string) error {
 		p := c.Programs[name]
 		var l link.Link
 		var err error
-		if p.Type() == ebpf.RawTracepoint {
-			l, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: rawTracepoints[name], Program: p})
-		} else {
+		switch p.Type() {
+		case ebpf.RawTracepoint:
+			l, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: attachTo[name], Program: p})
+		case ebpf.Kprobe:
+			l, err = link.Kprobe(attachTo[name], p, nil)
+		default: // its type says to what
 			l, err = link.AttachTracing(link.TracingOptions{Program: p})
 		}
 		if err != nil {
@@ -207,9 +210,11 @@ func kindOf(program string) event.Kind {
 	}[what]
 }
 
-var rawTracepoints = map[string]string{
+// attachTo has the tracepoint or the function of programs that do not name it
+// themselves.
+var attachTo = map[string]string{
 	"exec_raw": "sched_process_exec", "fork_raw": "sched_process_fork", "exit_raw": "sched_process_exit",
-	"prepare_raw": "sched_prepare_exec", "failed_raw": "sys_exit",
+	"prepare_raw": "sched_prepare_exec", "prepare_kprobe": "security_bprm_committing_creds", "failed_raw": "sys_exit",
 }
 
 // usable looks for what is certain to stop the load, or to make it useless, and

@@ -30,6 +30,7 @@ const (
 	processProgForkRaw             = "fork_raw"
 	processProgPrepareBtf          = "prepare_btf"
 	processProgPrepareFentry       = "prepare_fentry"
+	processProgPrepareKprobe       = "prepare_kprobe"
 	processProgPrepareRaw          = "prepare_raw"
 	processVarArgsMax              = "args_max"
 	processVarCanaryExits          = "canary_exits"
@@ -95,6 +96,7 @@ type processProgramSpecs struct {
 	ForkRaw             *ebpf.ProgramSpec `ebpf:"fork_raw"`
 	PrepareBtf          *ebpf.ProgramSpec `ebpf:"prepare_btf"`
 	PrepareFentry       *ebpf.ProgramSpec `ebpf:"prepare_fentry"`
+	PrepareKprobe       *ebpf.ProgramSpec `ebpf:"prepare_kprobe"`
 	PrepareRaw          *ebpf.ProgramSpec `ebpf:"prepare_raw"`
 }
 
@@ -181,6 +183,7 @@ type processPrograms struct {
 	ForkRaw             *ebpf.Program `ebpf:"fork_raw"`
 	PrepareBtf          *ebpf.Program `ebpf:"prepare_btf"`
 	PrepareFentry       *ebpf.Program `ebpf:"prepare_fentry"`
+	PrepareKprobe       *ebpf.Program `ebpf:"prepare_kprobe"`
 	PrepareRaw          *ebpf.Program `ebpf:"prepare_raw"`
 }
 
@@ -198,6 +201,7 @@ func (p *processPrograms) Close() error {
 		p.ForkRaw,
 		p.PrepareBtf,
 		p.PrepareFentry,
+		p.PrepareKprobe,
 		p.PrepareRaw,
 	)
 }
