@@ -123,7 +123,15 @@ func (r *runCmd) Run(ctx context.Context, log *slog.Logger, std streams) error {
 			result = nil // whoever read our output has seen enough
 		}
 	}
-	closeErr := src.Close()
+	result = m.finish(abort, collected, result)
+	m.logTotals(log)
+	return result
+}
+
+// finish closes the source and hands over what it has told until then. result is
+// the error that ended the collection, if one did.
+func (m *monitor) finish(abort context.Context, collected <-chan error, result error) error {
+	closeErr := m.src.Close()
 	last := abort // printing may take as long as its reader likes
 	if m.server != nil {
 		var cancel context.CancelFunc
@@ -143,7 +151,6 @@ func (r *runCmd) Run(ctx context.Context, log *slog.Logger, std streams) error {
 	case <-last.Done(): // the collector may be stuck in its output
 		result = errors.Join(result, fmt.Errorf("drain: the output does not take what was collected: %w", last.Err()))
 	}
-	m.logTotals(log)
 	return errors.Join(result, closeErr)
 }
 
