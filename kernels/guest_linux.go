@@ -154,7 +154,7 @@ func work() error {
 		return err
 	}
 	if b.name == suite {
-		err = runSuite(scenarios{asked["guest.backends"], asked["guest.scenarios"]})
+		err = runSuite(choice{tests: asked["guest.tests"], backends: asked["guest.backends"], scenarios: asked["guest.scenarios"]})
 	} else {
 		err = probe(b)
 	}
@@ -284,16 +284,24 @@ func mountCgroups(layout string) error {
 }
 
 // runSuite is the boot that every kernel gets.
-func runSuite(chosen scenarios) error {
+func runSuite(chosen choice) error {
+	tests, err := regexp.Compile(chosen.tests)
+	if err != nil {
+		return err
+	}
 	if err := run("self-check", "/", "/"+binDir+"/procmond", "self-check", "--verbose"); err != nil {
 		return err
 	}
-	err := filepath.WalkDir("/"+testsDir, func(path string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir("/"+testsDir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.Name() != testBinary {
 			return err
 		}
 		dir := filepath.Dir(path)
-		return run(strings.TrimPrefix(dir, "/"+testsDir+"/"), dir, path, "-test.v", "-test.timeout=10m")
+		name := strings.TrimPrefix(dir, "/"+testsDir+"/")
+		if !tests.MatchString(name) {
+			return nil
+		}
+		return run(name, dir, path, "-test.v", "-test.timeout=10m")
 	})
 	if err != nil {
 		return err
@@ -302,7 +310,7 @@ func runSuite(chosen scenarios) error {
 	if _, err := os.Stat(runner); err != nil {
 		return nil
 	}
-	return run("scenarios", "/"+scenarioGo, runner, "-test.v", "-test.timeout=40m", "-test.run=TestScenarios//"+chosen.pattern,
+	return run("scenarios", "/"+scenarioGo, runner, "-test.v", "-test.timeout=40m", "-test.run=TestScenarios//"+chosen.scenarios,
 		"-backends", chosen.backends, "-bin", "/"+binDir, "-helpers", "/"+helpersDir, "-files", "/"+filesDir)
 }
 

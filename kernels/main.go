@@ -46,14 +46,27 @@ type lab struct {
 	mirror   string
 	suites   []string
 	only     *regexp.Regexp
-	chosen   scenarios
+	chosen   choice
 	timeout  time.Duration
 }
 
-// scenarios are those that a guest runs.
-type scenarios struct {
-	backends string // joined by commas
-	pattern  string // regular expression of their names; "" = all
+// choice is what of the suite a guest runs.
+type choice struct {
+	tests     string // regular expression of the packages with tests; "" = all
+	backends  string // of scenarios, joined by commas
+	scenarios string // regular expression of their names; "" = all
+}
+
+func (c choice) check() error {
+	for name, pattern := range map[string]string{"-tests": c.tests, "-scenarios": c.scenarios} {
+		if _, err := regexp.Compile(pattern); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if strings.ContainsAny(c.tests+c.scenarios+c.backends, " \t\"") {
+		return errors.New("-tests, -scenarios, -backends: they are words of the guest kernel's command line, without blanks and quotes")
+	}
+	return nil
 }
 
 // target is one kernel.
@@ -72,13 +85,14 @@ func matrix(ctx context.Context, args []string, out, log io.Writer) error {
 	suites := flags.String("suites", "bullseye bookworm trixie trixie-backports", "suites of Debian to take kernels from")
 	only := flags.String("only", "", "only boots whose name matches this regular expression: "+suite+", lockdown, BTF, user, cgroup")
 	flags.StringVar(&l.chosen.backends, "backends", "ebpf", "backends to run the scenarios with, joined by commas")
-	flags.StringVar(&l.chosen.pattern, "scenarios", "", "only scenarios whose name matches this regular expression")
+	flags.StringVar(&l.chosen.scenarios, "scenarios", "", "only scenarios whose name matches this regular expression")
+	flags.StringVar(&l.chosen.tests, "tests", "", "only Go tests of packages whose directory matches this regular expression")
 	flags.DurationVar(&l.timeout, "timeout", 20*time.Minute, "of one boot")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if _, err := regexp.Compile(l.chosen.pattern); err != nil || strings.ContainsAny(l.chosen.pattern+l.chosen.backends, " \t\"") {
-		return errors.Join(err, errors.New("-scenarios, -backends: they are words of the guest kernel's command line, without blanks and quotes"))
+	if err := l.chosen.check(); err != nil {
+		return err
 	}
 	l.suites = strings.Fields(*suites)
 	names := flags.Args()

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sentineld/sentineld/internal/health"
 	"github.com/sentineld/sentineld/internal/testenv"
 )
@@ -182,6 +184,7 @@ func (l *lab) waitTable() {
 	}()
 	l.wait("the process table to be that of /proc", func() bool {
 		wrong = nil
+		began := l.ticks()
 		before := alive(l.T)
 		rows, n := l.query("SELECT process, exe FROM processes WHERE ended IS NULL")
 		after := alive(l.T)
@@ -193,7 +196,7 @@ func (l *lab) waitTable() {
 			}
 			table[p] = exe
 			_, was := before[p]
-			if is, ok := after[p]; !ok && !was {
+			if is, ok := after[p]; !ok && !was && l.startOf(p) < began {
 				wrong = append(wrong, fmt.Sprintf("%s %s has ended", p, exe))
 			} else if was && ok && is == before[p] && is != "" && is != exe {
 				wrong = append(wrong, fmt.Sprintf("%s executes %s, not %q", p, is, exe))
@@ -207,6 +210,26 @@ func (l *lab) waitTable() {
 		}
 		return n > 0 && len(wrong) == 0
 	})
+}
+
+// ticks is the boot clock in the ticks of identities, 10 ms each.
+func (l *lab) ticks() uint64 {
+	l.Helper()
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		l.Fatal(err)
+	}
+	return uint64(ts.Nano()) / uint64(10*time.Millisecond)
+}
+
+// startOf is the last part of an identity.
+func (l *lab) startOf(process string) uint64 {
+	l.Helper()
+	n, err := strconv.ParseUint(process[strings.LastIndexByte(process, '-')+1:], 10, 64)
+	if err != nil {
+		l.Fatal(err)
+	}
+	return n
 }
 
 // status asks the agent.
