@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/source"
 )
 
 // batchMax is the most events of one batch, so that a burst reaches the
@@ -174,7 +175,9 @@ func (s *ring) stopping() bool {
 // drain delivers rec, if it holds a record, and all that follow it until the
 // ring is empty, and then what was lost meanwhile. False: the source is lost.
 func (s *ring) drain(rec *ringbuf.Record) bool {
-	s.decoder.wallOffset = wallOffset()
+	// Anew for each read, so that a wall clock that was set shows in the times of
+	// the events; the identity of processes has the boot clock alone.
+	s.decoder.wallOffset = source.ClockAhead(unix.CLOCK_REALTIME, unix.CLOCK_BOOTTIME)
 	var batch []event.Event
 	s.reader.SetDeadline(time.Unix(1, 0)) // long past: read what is there, never wait
 	for {
@@ -271,14 +274,4 @@ func (s *ring) appendSkipped(batch []event.Event, from int64) []event.Event {
 		})
 	}
 	return batch
-}
-
-// wallOffset is what to add to the boot clock to get Unix time, both in ns. It
-// is taken anew for each read, so that a changed wall clock shows in the times
-// of the events and never in the identity of processes.
-func wallOffset() int64 {
-	var boot, wall unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) // cannot fail: valid clocks, valid pointers
-	_ = unix.ClockGettime(unix.CLOCK_REALTIME, &wall)
-	return wall.Nano() - boot.Nano()
 }

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sentineld/sentineld/internal/source"
 )
 
 // clocks convert times on CLOCK_MONOTONIC, which the connector tells.
@@ -20,35 +22,13 @@ const clockJitter = int64(time.Millisecond)
 // read takes the offsets anew. That to the boot clock changes only by a suspend,
 // so the first reading is kept until then: starts must not hop over a tick.
 func (c *clocks) read() {
-	now := mono()
-	boot, wall := offset(unix.CLOCK_BOOTTIME), clock(unix.CLOCK_REALTIME)-now
+	boot := source.ClockAhead(unix.CLOCK_BOOTTIME, unix.CLOCK_MONOTONIC)
 	change := boot - c.boot
 	c.moved = c.set && (change > clockJitter || change < -clockJitter)
 	if !c.set || c.moved {
 		c.boot, c.set = boot, true
 	}
-	c.wall = wall
+	c.wall = source.ClockAhead(unix.CLOCK_REALTIME, unix.CLOCK_MONOTONIC)
 }
 
-// offset is how far a clock is ahead of CLOCK_MONOTONIC. The closest of a few
-// readings counts, since one may be interrupted half-way.
-func offset(id int32) (ahead int64) {
-	best := int64(-1)
-	for range 5 {
-		before := mono()
-		at := clock(id)
-		after := mono()
-		if width := after - before; best < 0 || width < best {
-			best, ahead = width, at-(before+width/2)
-		}
-	}
-	return ahead
-}
-
-func mono() int64 { return clock(unix.CLOCK_MONOTONIC) }
-
-func clock(id int32) int64 {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(id, &ts) // cannot fail: valid clocks, valid pointer
-	return ts.Nano()
-}
+func mono() int64 { return source.ClockNow(unix.CLOCK_MONOTONIC) }
