@@ -85,7 +85,7 @@ var boots = []boot{
 			{"container", "^" + container + "$"},
 		},
 	}, {
-		name: "cgroup v1, by memory", cgroup: "v1", scope: []string{"memory/docker/" + container},
+		name: "cgroup v1, by memory", series: "6.1", cgroup: "v1", scope: []string{"memory/docker/" + container},
 		want: []want{
 			{"exec", `^ebpf \[`},
 			{"cgroup", `^/docker/` + container + `, that of \d+:memory:`},

@@ -18,14 +18,22 @@ import (
 	"github.com/sentineld/sentineld/internal/event"
 )
 
+const leaderless = "leaderless" // mode that ends the first thread while another goes on
+
+// Only while packages are initialised is the first thread sure to be this one.
+func init() {
+	if os.Getenv("PROCFS_TEST_CHILD") == leaderless {
+		runtime.LockOSThread()
+	}
+}
+
 // TestMain plays the observed program when the environment says so: it says
 // that it is there and waits for the end of its input.
 func TestMain(m *testing.M) {
 	switch os.Getenv("PROCFS_TEST_CHILD") {
 	case "":
 		os.Exit(m.Run())
-	case "leaderless": // ends the first thread while another goes on
-		runtime.LockOSThread()
+	case leaderless:
 		go wait()
 		unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
 	default:
@@ -189,7 +197,7 @@ func TestZombie(t *testing.T) {
 
 // TestLeaderless: a process lives as long as one of its threads.
 func TestLeaderless(t *testing.T) {
-	pid := start(t, exec.Command(self(t)), "leaderless")
+	pid := start(t, exec.Command(self(t)), leaderless)
 	for s, err := (FS{}).Stat(pid); err != nil || s.State != 'Z'; s, err = (FS{}).Stat(pid) {
 		if err != nil {
 			t.Fatal(err)

@@ -27,6 +27,13 @@ import (
 
 const childVar = "PROCCONN_TEST_CHILD"
 
+// Only while packages are initialised is the first thread sure to be this one.
+func init() {
+	if os.Getenv(childVar) != "" {
+		runtime.LockOSThread()
+	}
+}
+
 // TestMain plays the observed program when the environment says which.
 func TestMain(m *testing.M) {
 	switch mode := os.Getenv(childVar); mode {
@@ -50,7 +57,6 @@ func TestMain(m *testing.M) {
 // threads ends its first thread and then, when its input says so, the rest as
 // mode says.
 func threads(mode string) {
-	runtime.LockOSThread() // TestMain runs on the first thread
 	go func() {
 		runtime.LockOSThread()
 		for s, err := (procfs.FS{}).Stat(os.Getpid()); err != nil || !zombie(s); s, err = (procfs.FS{}).Stat(os.Getpid()) {
