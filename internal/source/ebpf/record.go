@@ -59,6 +59,20 @@ type decoder struct {
 	bytes []byte // the same for strings
 }
 
+// settle moves the last event to its place in time. Records have the order in which
+// they found room in the ring buffer: a CPU that is kept from running between its
+// look at the clock and that is behind others. What one process did stays in order.
+func settle(batch []event.Event) {
+	i := len(batch) - 1
+	for ; i > 0; i-- {
+		before := &batch[i-1]
+		if last := &batch[i]; before.Time <= last.Time || before.Process == last.Process {
+			return
+		}
+		batch[i-1], batch[i] = batch[i], batch[i-1]
+	}
+}
+
 // decode appends the event of one record to batch. raw may be reused
 // afterwards. An error means that the programs and this decoder do not belong
 // together; the record's kind is in it.

@@ -2,6 +2,8 @@ package ebpf
 
 import (
 	"encoding/binary"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -169,6 +171,26 @@ func TestDecodeForkAndExit(t *testing.T) {
 	if want := (event.Exit{Code: 42, Signal: 11, Core: true, DurationNS: 2_000_000}); e.Kind != event.KindExit || *e.Exit != want || !e.Known.Has(event.KnownCode|event.KnownDuration) {
 		t.Errorf("%+v %+v", e, e.Exit)
 	}
+}
+
+func TestSettle(t *testing.T) {
+	var batch []event.Event
+	for _, e := range []struct {
+		pid uint32
+		ts  int64
+	}{{1, 10}, {2, 30}, {3, 20}, {4, 30}, {5, 5}, {4, 4}, {6, 40}} {
+		batch = append(batch, event.Event{Time: e.ts, Process: event.ProcessKey{PID: e.pid}})
+		settle(batch)
+	}
+	var got []string
+	for _, e := range batch {
+		got = append(got, fmt.Sprintf("%d@%d", e.Process.PID, e.Time))
+	}
+	// 4@4 stays behind what the same process did before.
+	if want := "5@5 1@10 3@20 2@30 4@30 4@4 6@40"; strings.Join(got, " ") != want {
+		t.Errorf("%v, want %s", got, want)
+	}
+	settle(nil)
 }
 
 func TestDecodeRefuses(t *testing.T) {

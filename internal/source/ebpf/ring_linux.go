@@ -191,6 +191,7 @@ func (s *ring) drain(rec *ringbuf.Record) bool {
 				s.send(s.appendLost(batch))
 				return false
 			}
+			settle(batch)
 		}
 		if len(batch) >= batchMax {
 			s.events <- batch
