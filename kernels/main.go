@@ -87,7 +87,7 @@ func matrix(ctx context.Context, args []string, out, log io.Writer) error {
 	flags.StringVar(&l.chosen.backends, "backends", "ebpf", "backends to run the scenarios with, joined by commas")
 	flags.StringVar(&l.chosen.scenarios, "scenarios", "", "only scenarios whose name matches this regular expression")
 	flags.StringVar(&l.chosen.tests, "tests", "", "only Go tests of packages whose directory matches this regular expression")
-	flags.DurationVar(&l.timeout, "timeout", 20*time.Minute, "of one boot")
+	flags.DurationVar(&l.timeout, "timeout", 40*time.Minute, "of one boot")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
