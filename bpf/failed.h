@@ -121,26 +121,6 @@ static __always_inline int on_failed(long ret, const char *filename, const char 
 /* Both calls begin with the same three arguments, but execveat has a directory in
  * front of them. A 32-bit program has other numbers for them and other pointers:
  * its failures are not seen. */
-#if defined(__TARGET_ARCH_x86)
-#define SYSCALL "__x64_sys_"
-#define NR_EXECVE 59
-#define NR_EXECVEAT 322
-#define IS_32BIT(p) (READ(p, thread_info.status) & 2) /* TS_COMPAT */
-#define NR(regs) ((int)READ(regs, orig_ax))
-#define ARG0(regs) READ(regs, di)
-#define ARG1(regs) READ(regs, si)
-#define ARG2(regs) READ(regs, dx)
-#else
-#define SYSCALL "__arm64_sys_"
-#define NR_EXECVE 221
-#define NR_EXECVEAT 281
-#define IS_32BIT(p) (READ(p, thread_info.flags) >> 22 & 1) /* TIF_32BIT */
-#define NR(regs) READ(regs, syscallno)
-#define ARG0(regs) READ(regs, orig_x0) /* the result stands in the register */
-#define ARG1(regs) READ(regs, regs[1])
-#define ARG2(regs) READ(regs, regs[2])
-#endif
-
 static __always_inline int on_sys_exit(struct pt_regs *regs, long ret)
 {
 	struct task_struct *p;

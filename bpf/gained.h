@@ -79,11 +79,4 @@ static __always_inline int on_prepare(struct linux_binprm *bprm)
 	return 0;
 }
 
-/* What a function that is entered gets first. */
-#if defined(__TARGET_ARCH_x86)
-#define FIRST(regs) READ(regs, di)
-#else
-#define FIRST(regs) READ(regs, regs[0])
-#endif
-
 #endif

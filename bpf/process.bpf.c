@@ -14,6 +14,7 @@
 
 #include "common.h"
 #include "room.h"
+#include "arch.h"
 #include "gained.h"
 #include "exec.h"
 #include "failed.h"

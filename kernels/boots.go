@@ -23,7 +23,7 @@ type boot struct {
 // want is a fact that the guest reports and what it must look like.
 type want struct{ fact, pattern string }
 
-// suite is the boot that every kernel gets: all tests.
+// suite is the boot that every kernel gets: all tests, or those that were chosen.
 const suite = "suite"
 
 // scopes end in a container's id, as Docker's do.
@@ -85,6 +85,7 @@ var boots = []boot{
 			{"container", "^" + container + "$"},
 		},
 	}, {
+		// Debian's kernels from 6.12 on have memory for v2 alone.
 		name: "cgroup v1, by memory", series: "6.1", cgroup: "v1", scope: []string{"memory/docker/" + container},
 		want: []want{
 			{"exec", `^ebpf \[`},

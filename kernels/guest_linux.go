@@ -268,7 +268,7 @@ func mountCgroups(layout string) error {
 		}
 		err := mountAt(filepath.Join(root, f[0]), "cgroup", f[0])
 		if errors.Is(err, unix.EINVAL) {
-			continue // this kernel has the controller for v2 alone: cpuset from 6.12 on
+			continue // Debian's kernels from 6.12 on have cpuset and memory for v2 alone
 		}
 		if err != nil {
 			return err

@@ -243,6 +243,10 @@ func (a *Service) Table() error {
 		if err != nil {
 			return err
 		}
+		ended, err := ticks()
+		if err != nil {
+			return err
+		}
 		recorded := map[string]bool{}
 		var wrong []string
 		for _, row := range rows {
@@ -257,7 +261,7 @@ func (a *Service) Table() error {
 			recorded[key] = true
 			// One that came and went meanwhile may be in the record, such as a query
 			// that takes so long that it sees itself.
-			if before[key] == "" && after[key] == "" && startOf(key) < began {
+			if start := startOf(key); before[key] == "" && after[key] == "" && (start < began || start > ended) {
 				wrong = append(wrong, fmt.Sprintf("%s %q is recorded as alive and is not", key, r.Cmdline))
 			}
 		}

@@ -27,7 +27,7 @@ var (
 // TestScenarios runs every scenario with every backend.
 func TestScenarios(t *testing.T) {
 	if testing.Short() {
-		t.Skip("SKIPPED: -short; the scenarios test other processes, which no coverage or race detector sees")
+		t.Skip("SKIPPED: -short; the scenarios test other processes, which no race detector sees")
 	}
 	testenv.NeedRoot(t)
 	files := load(t)

@@ -115,6 +115,9 @@ func runAgent(drain, abort context.Context, o agentOptions) (err error) {
 	items := make(chan pipeline.Item, itemsQueued)
 	a.link = newLink(o.Link, items)
 	if err := a.begin(drain); err != nil {
+		if drain.Err() != nil {
+			return nil // told to end before there was anything to record
+		}
 		return err
 	}
 

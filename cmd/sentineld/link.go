@@ -147,6 +147,9 @@ func (l *link) reopen(drain context.Context) bool {
 		if err == nil {
 			return true
 		}
+		if drain.Err() != nil {
+			return false
+		}
 		wait := pause.NextBackOff()
 		l.o.Log.Error("reach procmond", "err", err, "again_in", wait.Round(time.Millisecond))
 		select {

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sentineld/sentineld/internal/event"
 	"github.com/sentineld/sentineld/internal/health"
 	"github.com/sentineld/sentineld/internal/testenv"
 )
@@ -188,6 +189,7 @@ func (l *lab) waitTable() {
 		before := alive(l.T)
 		rows, n := l.query("SELECT process, exe FROM processes WHERE ended IS NULL")
 		after := alive(l.T)
+		ended := l.ticks()
 		table := map[string]string{}
 		for _, r := range rows {
 			p, exe := r["process"].(string), ""
@@ -196,7 +198,7 @@ func (l *lab) waitTable() {
 			}
 			table[p] = exe
 			_, was := before[p]
-			if is, ok := after[p]; !ok && !was && l.startOf(p) < began {
+			if is, ok := after[p]; !ok && !was && (l.startOf(p) < began || l.startOf(p) > ended) {
 				wrong = append(wrong, fmt.Sprintf("%s %s has ended", p, exe))
 			} else if was && ok && is == before[p] && is != "" && is != exe {
 				wrong = append(wrong, fmt.Sprintf("%s executes %s, not %q", p, is, exe))
@@ -212,14 +214,14 @@ func (l *lab) waitTable() {
 	})
 }
 
-// ticks is the boot clock in the ticks of identities, 10 ms each.
+// ticks is the boot clock in the ticks of identities.
 func (l *lab) ticks() uint64 {
 	l.Helper()
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
 		l.Fatal(err)
 	}
-	return uint64(ts.Nano()) / uint64(10*time.Millisecond)
+	return event.TicksOf(uint64(ts.Nano()))
 }
 
 // startOf is the last part of an identity.

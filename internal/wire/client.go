@@ -29,6 +29,8 @@ type Client struct {
 // kernel takes many seconds to verify BPF programs.
 const greetTimeout = time.Minute
 
+var errNoAnswer = fmt.Errorf("no answer in %v", greetTimeout)
+
 // Dial shakes hands over conn, which it closes on failure and takes over
 // otherwise. It fails when ctx ends and after a minute without an answer.
 func Dial(ctx context.Context, conn io.ReadWriteCloser, h Hello) (_ *Client, err error) {
@@ -41,7 +43,7 @@ func Dial(ctx context.Context, conn io.ReadWriteCloser, h Hello) (_ *Client, err
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, greetTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, greetTimeout, errNoAnswer)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
@@ -55,8 +57,8 @@ func Dial(ctx context.Context, conn io.ReadWriteCloser, h Hello) (_ *Client, err
 		return nil, ErrBusy
 	case err == nil && f.Type == TypeRefuse:
 		return nil, fmt.Errorf("greet procmond: refused: %.200q", f.Payload)
-	case ctx.Err() == context.DeadlineExceeded:
-		return nil, fmt.Errorf("greet procmond: no answer in %v", greetTimeout)
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("greet procmond: %w", context.Cause(ctx))
 	case writeErr != nil:
 		return nil, fmt.Errorf("greet procmond: %w", writeErr)
 	case err != nil:

@@ -258,11 +258,24 @@ func TestSilentServer(t *testing.T) {
 		server, client := net.Pipe()
 		go func() { _, _ = io.Copy(io.Discard, server) }()
 		start := time.Now()
-		if _, err := Dial(t.Context(), client, Hello{}); err == nil {
-			t.Error("Dial without an answer: no error")
+		if _, err := Dial(t.Context(), client, Hello{}); !errors.Is(err, errNoAnswer) {
+			t.Errorf("Dial without an answer: %v", err)
 		}
 		if d := time.Since(start); d != greetTimeout {
 			t.Errorf("gave up after %s, want %s", d, greetTimeout)
+		}
+	})
+}
+
+func TestDialIsCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, client := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, server) }()
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(10*time.Second, cancel)
+		start := time.Now()
+		if _, err := Dial(ctx, client, Hello{}); !errors.Is(err, context.Canceled) || time.Since(start) != 10*time.Second {
+			t.Errorf("after %v: %v", time.Since(start), err)
 		}
 	})
 }

@@ -1,8 +1,8 @@
 // Package ebpf reads process events from three CO-RE programs on the kernel's
 // scheduler tracepoints (bpf/process.bpf.c) through one ring buffer. It needs
 // Linux 5.8 or later with BTF, CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before
-// 5.8's split), and nothing else: no tracefs. A kprobe is used where the kernel has
-// nothing better to show the privileges that an exec gives.
+// 5.8's split). Where the kernel has nothing better to show the privileges that an
+// exec gives, a kprobe does, if it has those.
 package ebpf
 
 import (
@@ -20,6 +20,8 @@ type Options struct {
 	// HooksOnly lets the programs build every record and throw it away, so
 	// that a benchmark can tell their cost from the reader's.
 	HooksOnly bool
+
+	prepare [][]string // instead of prepareWays, for tests; nil = these
 }
 
 // errLost is the Err of a source whose ring buffer went away under it.

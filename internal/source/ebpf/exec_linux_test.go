@@ -53,20 +53,23 @@ var rawCaps = []byte{1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 
 // Every way that the kernel has to see what an exec gives must tell the same.
 func TestPrivilegesGained(t *testing.T) {
-	all := prepareWays
-	t.Cleanup(func() { prepareWays = all })
-	seen := 0
-	for _, way := range all {
-		prepareWays = [][]string{way}
-		t.Run(way[0], func(t *testing.T) { seen += privilegesGained(t) })
-	}
-	if !t.Failed() && seen == 0 {
-		t.Error("this kernel has none of the ways")
+	for _, way := range prepareWays {
+		t.Run(way[0], func(t *testing.T) {
+			if privilegesGained(t, way) {
+				return
+			}
+			if _, err := os.Stat("/sys/bus/event_source/devices/kprobe"); err == nil && way[0] == "prepare_kprobe" {
+				t.Fatal("the kernel has kprobes, and this one does not attach")
+			}
+			t.Skip("SKIPPED: the kernel has no such programs")
+		})
 	}
 }
 
-// privilegesGained returns 0 when the kernel has no way to tell.
-func privilegesGained(t *testing.T) int {
+// privilegesGained is false when the kernel does not have the way. Then only that
+// nothing was gained may be told.
+func privilegesGained(t *testing.T, way []string) bool {
+	t.Helper()
 	root, user := &syscall.Credential{}, &syscall.Credential{Uid: 65534, Gid: 65534}
 	tests := []struct {
 		name string
@@ -83,7 +86,7 @@ func privilegesGained(t *testing.T) int {
 		{name: "setuid by root", path: privileged(t, 0o755|os.ModeSetuid|os.ModeSetgid, nil), as: root},
 		{name: "capabilities by root", path: privileged(t, 0o755, rawCaps), as: root},
 	}
-	r := start(t, Options{})
+	r := start(t, Options{prepare: [][]string{way}})
 	seen := !strings.Contains(r.src.(*ring).Detail(), "privileges gained not always seen")
 	for i := range tests {
 		cmd := exec.Command(tests[i].path)
@@ -92,6 +95,9 @@ func privilegesGained(t *testing.T) int {
 			t.Fatal(err)
 		}
 		tests[i].cmd = cmd
+	}
+	if err := r.src.(*ring).check(nil); err != nil {
+		t.Errorf("taken for lost: %v", err)
 	}
 	r.stop()
 	for _, tt := range tests {
@@ -104,10 +110,7 @@ func privilegesGained(t *testing.T) int {
 			t.Errorf("%s: gained %v (known %v), want %v (%v)", tt.name, e.Exec.Gained.Names(), e.Known.Has(event.KnownGained), want.Names(), known)
 		}
 	}
-	if !seen {
-		return 0
-	}
-	return 1
+	return seen
 }
 
 // The thread that executes takes the place of the first one, with its name and start.
@@ -287,6 +290,9 @@ func TestFailedExecs(t *testing.T) {
 // What a program passes may be no memory at all.
 func TestFailedExecOfNothing(t *testing.T) {
 	path := append([]byte("/none"), 0)
+	var pinned runtime.Pinner // the addresses are numbers here
+	pinned.Pin(&path[0])
+	defer pinned.Unpin()
 	none, empty := uintptr(ptr(path)), uintptr(ptr(path[5:]))
 	tests := []struct {
 		call     [4]uintptr // number and what it gets first
@@ -309,7 +315,6 @@ func TestFailedExecOfNothing(t *testing.T) {
 			_, _, errnos[i] = syscall.RawSyscall6(tt.call[0], tt.call[1], tt.call[2], tt.call[3], 0, at, 0)
 		}
 	})
-	runtime.KeepAlive(path)
 	if len(failed) != len(tests) {
 		t.Fatalf("%d failed execs of %d", len(failed), len(tests))
 	}

@@ -94,8 +94,12 @@ func open(o Options, kind ebpf.ProgramType) (_ *ring, err error) {
 	if err := c.Variables["canary_tgid"].Set(int32(os.Getpid())); err != nil {
 		return nil, err
 	}
+	ways := o.prepare
+	if ways == nil {
+		ways = prepareWays
+	}
 	// In front of the core, so that no exec is seen whose begin was not.
-	if err := s.attachOne(l, prepareWays); err == nil {
+	if err := s.attachOne(l, ways); err == nil {
 		if err := c.Variables["prepared"].Set(true); err != nil {
 			return nil, err
 		}
@@ -210,8 +214,8 @@ func kindOf(program string) event.Kind {
 	}[what]
 }
 
-// attachTo has the tracepoint or the function of programs that do not name it
-// themselves.
+// attachTo has the tracepoint or the function of programs that are not attached by
+// what is in the object.
 var attachTo = map[string]string{
 	"exec_raw": "sched_process_exec", "fork_raw": "sched_process_fork", "exit_raw": "sched_process_exit",
 	"prepare_raw": "sched_prepare_exec", "prepare_kprobe": "security_bprm_committing_creds", "failed_raw": "sys_exit",

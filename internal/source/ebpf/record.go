@@ -59,14 +59,16 @@ type decoder struct {
 	bytes []byte // the same for strings
 }
 
-// settle moves the last event to its place in time. Records have the order in which
-// they found room in the ring buffer: a CPU that is kept from running between its
-// look at the clock and that is behind others. What one process did stays in order.
+// settle moves the last event to its place in time within a batch. Records have the
+// order in which they found room in the ring buffer: a CPU that is kept from running
+// between its look at the clock and that, or that finds the record too small, is
+// behind others. What a process and its parent did stays in order.
 func settle(batch []event.Event) {
 	i := len(batch) - 1
 	for ; i > 0; i-- {
 		before := &batch[i-1]
-		if last := &batch[i]; before.Time <= last.Time || before.Process == last.Process {
+		if last := &batch[i]; before.Time <= last.Time ||
+			before.Process == last.Process || before.Process == last.Parent || before.Parent == last.Process {
 			return
 		}
 		batch[i-1], batch[i] = batch[i], batch[i-1]

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"runtime"
 	"time"
+
+	"github.com/cilium/ebpf/link"
 )
 
 // watchEvery is how often the programs are looked after.
@@ -49,7 +51,8 @@ func (s *ring) lose(err error) {
 // thread of this process that begins and one that ends.
 func (s *ring) check(ended <-chan struct{}) error {
 	for _, l := range s.links {
-		if _, err := l.Info(); err != nil {
+		// The kernel tells of a kprobe's link from 5.15 on.
+		if _, err := l.Info(); err != nil && !errors.Is(err, link.ErrNotSupported) {
 			return fmt.Errorf("a program was detached: %w", err)
 		}
 	}
