@@ -310,7 +310,8 @@ func runSuite(chosen choice) error {
 	if _, err := os.Stat(runner); err != nil {
 		return nil
 	}
-	return run("scenarios", "/"+scenarioGo, runner, "-test.v", "-test.timeout=40m", "-test.run=TestScenarios//"+chosen.scenarios,
+	// Emulated, the agent takes a minute to get through what waits after a storm.
+	return run("scenarios", "/"+scenarioGo, runner, "-test.v", "-test.timeout=40m", "-test.run=TestScenarios//"+chosen.scenarios, "-patience=5m",
 		"-backends", chosen.backends, "-bin", "/"+binDir, "-helpers", "/"+helpersDir, "-files", "/"+filesDir)
 }
 
