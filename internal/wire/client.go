@@ -26,13 +26,13 @@ type Client struct {
 
 // greetTimeout bounds how long a server may take to answer. A procmond that is
 // just being started answers when its source is open: on a slow machine an old
-// kernel takes many seconds to verify BPF programs.
-const greetTimeout = time.Minute
+// kernel takes many seconds to verify BPF programs, and on a busy one minutes.
+const greetTimeout = 5 * time.Minute
 
 var errNoAnswer = fmt.Errorf("no answer in %v", greetTimeout)
 
 // Dial shakes hands over conn, which it closes on failure and takes over
-// otherwise. It fails when ctx ends and after a minute without an answer.
+// otherwise. It fails when ctx ends and after five minutes without an answer.
 func Dial(ctx context.Context, conn io.ReadWriteCloser, h Hello) (_ *Client, err error) {
 	defer func() {
 		if err != nil {
