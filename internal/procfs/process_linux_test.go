@@ -21,7 +21,7 @@ import (
 const leaderless = "leaderless" // mode that ends the first thread while another goes on
 
 // Only while packages are initialised is the first thread sure to be this one.
-func init() {
+func init() { //nolint:gochecknoinits // see above
 	if os.Getenv("PROCFS_TEST_CHILD") == leaderless {
 		runtime.LockOSThread()
 	}

@@ -28,7 +28,7 @@ import (
 const childVar = "PROCCONN_TEST_CHILD"
 
 // Only while packages are initialised is the first thread sure to be this one.
-func init() {
+func init() { //nolint:gochecknoinits // see above
 	if os.Getenv(childVar) != "" {
 		runtime.LockOSThread()
 	}
