@@ -31,8 +31,7 @@ scenarios: ## the scenario files against every backend (root, and a C compiler f
 	$(GO) test -count=1 -v -run TestScenarios ./scenario
 
 race: ## the tests under the race detector (needs a C compiler)
-	-@CGO_ENABLED=1 $(GO) test -race -short -run '^$$' ./... >/dev/null 2>&1
-	CGO_ENABLED=1 $(GO) test -race -short -p 1 ./...
+	CGO_ENABLED=1 $(GO) test -race -short ./...
 
 cover: ## the tests, and coverage of internal/, which must be 85 % or more
 	@COVER=1 sh scripts/test.sh
