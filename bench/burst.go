@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // settleTime is how long an agent may go on with a burst behind it.
@@ -235,26 +237,15 @@ func (l *load) wait() error {
 	return nil
 }
 
-// cpuTime is what a process has used, from the scheduler's own count in ns.
+// cpuTime is what a process has used, threads that have ended included: by its
+// CPU clock, as clock_getcpuclockid(3) names it.
 func cpuTime(pid int) (time.Duration, error) {
-	var total time.Duration
-	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	if err != nil {
-		return 0, err
+	const perProcess = 2 // CPUCLOCK_SCHED of linux/posix-timers.h
+	var ts unix.Timespec
+	if err := unix.ClockGettime(int32(^pid)<<3|perProcess, &ts); err != nil {
+		return 0, fmt.Errorf("read CPU clock of %d: %w", pid, err)
 	}
-	for _, t := range tasks {
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/schedstat", pid, t.Name()))
-		if err != nil {
-			continue // a thread that ended; Go's runtime keeps its threads
-		}
-		ns, _, _ := strings.Cut(string(data), " ")
-		n, err := strconv.ParseInt(ns, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("read schedstat of %d: %w", pid, err)
-		}
-		total += time.Duration(n)
-	}
-	return total, nil
+	return time.Duration(ts.Nano()), nil
 }
 
 func statusKiB(pid int, field string) int64 {
