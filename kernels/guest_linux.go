@@ -271,8 +271,8 @@ func mountCgroups(layout string) error {
 			continue
 		}
 		err := mountAt(filepath.Join(root, f[0]), "cgroup", f[0])
-		if errors.Is(err, unix.EINVAL) {
-			continue // Debian's kernels from 6.12 on have cpuset and memory for v2 alone
+		if errors.Is(err, unix.EINVAL) && (f[0] == "cpuset" || f[0] == "memory") {
+			continue // Debian's kernels from 6.12 on have these for v2 alone
 		}
 		if err != nil {
 			return err

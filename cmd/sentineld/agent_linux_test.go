@@ -123,10 +123,10 @@ func (l *lab) kill() {
 // process too and recorded: the pauses grow, so that the record can come to rest.
 func (l *lab) wait(what string, ok func() bool) {
 	l.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(15 * time.Second)
 	for pause := 20 * time.Millisecond; !ok(); pause = min(2*pause, 2*time.Second) {
 		if time.Now().After(deadline) {
-			l.Fatalf("waited 20 s for %s\n%s", what, l.out)
+			l.Fatalf("waited 15 s for %s\n%s", what, l.out)
 		}
 		<-time.After(pause)
 	}
