@@ -123,7 +123,11 @@ func TestLifeOfAProcess(t *testing.T) {
 			if err := rlimit.RemoveMemlock(); err != nil { // Open's work, which maps before 5.11 need
 				t.Log(err)
 			}
-			src, err := open(o, programs)
+			l, err := newLoader(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			src, err := open(o, l, programs)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -37,11 +37,15 @@ func Open(_ context.Context, o Options) (source.Source, error) {
 	// CAP_SYS_RESOURCE, so a refusal counts only if the load then fails.
 	limitErr := rlimit.RemoveMemlock()
 
+	l, err := newLoader(o)
+	if err != nil {
+		return nil, fmt.Errorf("load BPF programs: %w", err)
+	}
 	var s *ring
 	var errs []error
 	for _, kind := range []ebpf.ProgramType{ebpf.Tracing, ebpf.RawTracepoint} {
 		var err error
-		if s, err = open(o, kind); err == nil {
+		if s, err = open(o, l, kind); err == nil {
 			break
 		}
 		errs = append(errs, fmt.Errorf("as %s: %w", kindName(kind), err))
@@ -67,11 +71,7 @@ var (
 	failedWays  = [][]string{{"failed_fexit_execve", "failed_fexit_execveat"}, {"failed_btf"}, {"failed_raw"}}
 )
 
-func open(o Options, kind ebpf.ProgramType) (_ *ring, err error) {
-	l, err := newLoader(o)
-	if err != nil {
-		return nil, err
-	}
+func open(o Options, l *loader, kind ebpf.ProgramType) (_ *ring, err error) {
 	suffix := map[ebpf.ProgramType]string{ebpf.Tracing: "_btf", ebpf.RawTracepoint: "_raw"}[kind]
 	// What sees the end of a process comes first, and what sees its beginning last:
 	// one that is told to begin must not end unseen before the next program is
