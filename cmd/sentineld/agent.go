@@ -114,14 +114,8 @@ func runAgent(drain, abort context.Context, o agentOptions) (err error) {
 	})
 	items := make(chan pipeline.Item, itemsQueued)
 	a.link = newLink(o.Link, items)
-	if err := a.begin(drain); err != nil {
-		if drain.Err() != nil {
-			return nil // told to end before there was anything to record
-		}
-		return err
-	}
 
-	// 5: people may ask.
+	// 5: people may ask, also while procmond starts, which takes a slow machine long.
 	stopControl, err := serveControl(o.DataDir, a.status, o.Log)
 	if err != nil {
 		o.Log.Warn("`sentineld status` will not see this agent", "err", err)
@@ -129,6 +123,13 @@ func runAgent(drain, abort context.Context, o agentOptions) (err error) {
 		defer stopControl()
 	}
 
+	// 6: go.
+	if err := a.begin(drain); err != nil {
+		if drain.Err() != nil {
+			return nil // told to end before there was anything to record
+		}
+		return err
+	}
 	drain, cancel := context.WithCancel(drain)
 	defer cancel()
 	piped := make(chan error, 1)

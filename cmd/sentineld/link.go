@@ -60,7 +60,10 @@ type link struct {
 }
 
 func newLink(o linkOptions, items chan<- pipeline.Item) *link {
-	return &link{o: o, items: items, answers: make(chan *health.Collector, 1)}
+	l := &link{o: o, items: items, answers: make(chan *health.Collector, 1)}
+	starting := "procmond is being started"
+	l.down.Store(&starting)
+	return l
 }
 
 // resume tells where the stream was left by an earlier run, before open. seen is
@@ -84,6 +87,7 @@ func (l *link) open(ctx context.Context) error {
 		return err
 	}
 	l.client, l.child = client, child
+	l.down.Store(nil)
 	l.mu.Lock()
 	l.current = client
 	var status health.Collector
@@ -133,7 +137,6 @@ func (l *link) run(drain, abort context.Context) {
 		if !l.reopen(drain) {
 			return
 		}
-		l.down.Store(nil)
 		l.restarts.Add(1)
 	}
 }

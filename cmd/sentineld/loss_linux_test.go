@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -234,22 +233,6 @@ func (l *lab) startOf(process string) uint64 {
 	return n
 }
 
-// status asks the agent.
-func (l *lab) status() (a health.Agent, code int) {
-	l.Helper()
-	out, err := exec.Command(filepath.Join(l.bin, "sentineld"), "status", "--data-dir", l.dir, "-o", "json").Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		code = exit.ExitCode()
-	} else if err != nil {
-		l.Fatal(err)
-	}
-	if err := json.Unmarshal(out, &a); err != nil {
-		l.Fatalf("status: %v: %s", err, out)
-	}
-	return a, code
-}
-
 // lostSince sums up the gaps that were told after a time: by kind, and their
 // range.
 func (l *lab) lostSince(t0 int64) (lost map[string]int, from, until int64) {
@@ -339,7 +322,7 @@ func TestQueueOverflow(t *testing.T) {
 	l.kill()
 	storm(t, 4000)
 	l.run("--socket", socket, "--alert-output", "none")
-	l.wait("the agent to be connected", func() bool { a, _ := l.status(); return a.State != health.Stopped })
+	l.wait("the agent to be connected", func() bool { a, _ := l.status(); return a.Collector != nil })
 	l.mark("behind")
 	t1 := time.Now().UnixNano()
 	l.waitMark("behind")
