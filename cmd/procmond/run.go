@@ -78,7 +78,10 @@ func (r *runCmd) Run(ctx context.Context, log *slog.Logger, std streams) error {
 	log.Info("collecting", "source", src.Name().String(), "detail", src.Detail())
 
 	// 3
-	m := &monitor{started: time.Now(), src: src, hashRate: r.HashRate}
+	if why := src.Blind()[event.KindExecFailed.String()]; why != "" {
+		log.Warn(why, "flag", "--exec-failures")
+	}
+	m := &monitor{started: time.Now(), src: src, hashRate: r.HashRate, failures: r.ExecFailures}
 	m.collector = collect.New(collect.Options{
 		Snapshot: r.snapshot(boot), Lookup: r.lookup(boot), Quiet: 3 * r.FlushDelay, Log: log,
 		Hash: collect.HashOptions{Rate: r.HashRate, MaxBytes: r.HashMax},
@@ -169,6 +172,7 @@ type monitor struct {
 	collector *collect.Collector
 	server    *wire.Server
 	hashRate  int64
+	failures  bool // failed execs were asked for
 }
 
 func (m *monitor) status() json.RawMessage {
@@ -176,7 +180,7 @@ func (m *monitor) status() json.RawMessage {
 	h := health.Collector{
 		Version: cli.ThisBuild().Version, PID: os.Getpid(), Started: m.started.UnixNano(),
 		Source: m.src.Name().String(), Detail: m.src.Detail(), Live: c.Live, Syncs: c.Syncs, Resyncs: c.Resyncs,
-		Events: byKind(c.Events), Lost: byKind(c.Lost),
+		Events: byKind(c.Events), Lost: byKind(c.Lost), Blind: m.src.Blind(), Failures: m.failures,
 		HashRate: m.hashRate, Hashed: c.Hash.Files, HashedBytes: c.Hash.Bytes, HashHits: c.Hash.Hits,
 		HashSkipped: skips(c.Hash.Skipped), HashQueue: c.Hash.Waiting,
 	}

@@ -143,7 +143,7 @@ func runAgent(drain, abort context.Context, o agentOptions) (err error) {
 	if err := <-piped; err != nil {
 		return fmt.Errorf("store events: %w", err)
 	}
-	return a.db.EndRun(abort, time.Now().UnixNano())
+	return a.db.EndRun(abort, store.End{At: time.Now().UnixNano(), Covered: a.link.covered, Outage: a.link.outage})
 }
 
 // abortGrace is how long a stage may take to end after everything was told to.
@@ -167,7 +167,7 @@ func (a *agent) begin(ctx context.Context) error {
 	if err := a.link.open(ctx); err != nil {
 		return err
 	}
-	previous, err := a.db.BeginRun(ctx, a.link.client.Boot, a.started.UnixNano())
+	previous, err := a.db.BeginRun(ctx, store.Begin{Boot: a.link.client.Boot, At: a.started.UnixNano(), Failures: a.link.failures()})
 	if err != nil {
 		a.link.hangUp()
 		return err
@@ -176,10 +176,13 @@ func (a *agent) begin(ctx context.Context) error {
 		return nil
 	}
 	cause := causeStopped
-	if previous.Ended == 0 {
+	switch {
+	case previous.Ended == 0:
 		cause = causeCrashed
+	case previous.Outage != "":
+		cause = previous.Outage + "; then " + causeStopped
 	}
-	a.link.resume(session, seq, max(previous.LastEvent, previous.Ended), cause)
+	a.link.resume(session, seq, max(previous.LastEvent, previous.Covered), cause)
 	return nil
 }
 
@@ -229,9 +232,13 @@ func (a *agent) status() health.Agent {
 		h.Reasons = append(h.Reasons, fmt.Sprintf(format, args...))
 	}
 	if why := a.link.down.Load(); why != nil {
+		h.NoEvents = *why
 		worse(health.Degraded, "no events come in: %s", *why)
 	}
 	if c := h.Collector; c != nil {
+		if why := c.Blind[event.KindExecFailed.String()]; why != "" {
+			worse(health.Degraded, "%s", why)
+		}
 		for _, r := range c.Refused {
 			worse(health.Degraded, "source %s is not used: %s", r.Source, r.Reason)
 		}

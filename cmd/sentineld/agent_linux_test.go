@@ -208,12 +208,7 @@ func TestHungProcmond(t *testing.T) {
 // that it says so.
 func TestStatusWhileProcmondStarts(t *testing.T) {
 	l := newLab(t)
-	slow := filepath.Join(t.TempDir(), "slow-procmond")
-	goOn := filepath.Join(t.TempDir(), "go-on")
-	script := fmt.Sprintf("#!/bin/sh\nwhile ! [ -e %s ]; do sleep 0.1; done\nexec %s/procmond \"$@\"\n", goOn, l.bin)
-	if err := os.WriteFile(slow, []byte(script), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	slow, goOn := l.slowProcmond()
 	l.start("--procmond", slow)
 	l.wait("an answer", func() bool {
 		a, code := l.status()

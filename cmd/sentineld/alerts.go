@@ -36,7 +36,8 @@ func (a *alertsListCmd) Run(ctx context.Context, c *config.Config, std streams) 
 		return err
 	}
 	defer s.Close()
-	if err := a.apply(s, time.Now()); err != nil {
+	r, err := a.apply(s, time.Now())
+	if err != nil {
 		return err
 	}
 	stmt, _, err := s.Prepare("SELECT * FROM alerts WHERE ?1 = '' OR state = ?1 ORDER BY ts DESC LIMIT ?2")
@@ -88,8 +89,8 @@ func (a *alertsListCmd) Run(ctx context.Context, c *config.Config, std streams) 
 	if hurt > 0 {
 		err = incomplete(std.err, fmt.Sprintf("events were lost in the time range of %s of these", plural(hurt, "alert")))
 	}
-	if gaps := tellGaps(ctx, s, std.err); gaps != nil {
-		return gaps
+	if missing := tellMissing(ctx, s, question{dir: c.DataDir, r: r}, std.err); missing != nil {
+		return missing
 	}
 	return err
 }

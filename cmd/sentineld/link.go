@@ -49,7 +49,9 @@ type link struct {
 	live    []event.Event
 	inSync  bool
 	outage  string // why events may be missing until the connection is back, "" = none are
+	covered int64  // after run: up to when nothing is missing unsaid, Unix ns
 
+	asked    atomic.Int64 // when the child was told to end, Unix ns
 	restarts atomic.Uint64
 	down     atomic.Pointer[string] // why there is no connection at the moment
 
@@ -98,6 +100,14 @@ func (l *link) open(ctx context.Context) error {
 	return nil
 }
 
+// failures reports whether procmond was asked for failed execs, as it said in the
+// beginning.
+func (l *link) failures() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.latest != nil && l.latest.Failures
+}
+
 func (l *link) connect(ctx context.Context) (io.ReadWriteCloser, *child, error) {
 	if l.o.Socket != "" {
 		if conn, err := (&net.Dialer{}).DialContext(ctx, "unix", l.o.Socket); err == nil {
@@ -122,6 +132,10 @@ func (l *link) run(drain, abort context.Context) {
 	for {
 		err := l.serve(drain, abort)
 		if drain.Err() != nil || abort.Err() != nil {
+			l.covered = l.seen
+			if err == nil && l.child != nil && l.child.end() == endedWell { // it has handed over all until then
+				l.covered = max(l.seen, l.asked.Load())
+			}
 			return
 		}
 		why := "procmond hung up"
@@ -135,6 +149,7 @@ func (l *link) run(drain, abort context.Context) {
 		l.outage = why
 		l.down.Store(&why)
 		if !l.reopen(drain) {
+			l.covered = l.seen
 			return
 		}
 		l.restarts.Add(1)
@@ -168,6 +183,7 @@ func (l *link) serve(drain, abort context.Context) error {
 	defer l.hangUp()
 	stopDrain := context.AfterFunc(drain, func() {
 		if l.child != nil {
+			l.asked.Store(time.Now().UnixNano())
 			l.child.terminate() // it hands over what it has, and hangs up
 			l.child.killAfter(childDrain)
 		} else {
@@ -226,8 +242,11 @@ func (l *link) take(ctx context.Context, m wire.Message) error {
 	case wire.TypeBatch:
 		l.live, l.inSync = nil, false
 		item.Events = m.Events
-		if n := len(m.Events); n > 0 {
-			l.seen = max(l.seen, m.Events[n-1].Time)
+		for i := range m.Events {
+			// A hash is no event: what happened before it may still be on its way.
+			if m.Events[i].Kind != event.KindHash {
+				l.seen = max(l.seen, m.Events[i].Time)
+			}
 		}
 	case wire.TypeSync:
 		l.live, l.inSync = append(l.live, m.Events...), true
@@ -239,6 +258,9 @@ func (l *link) take(ctx context.Context, m wire.Message) error {
 		item.Live, item.Now = l.live, time.Now().UnixNano()
 		if n := len(l.live); n > 0 {
 			item.Now = l.live[n-1].Time
+			if l.seen == 0 { // the record begins with this list
+				l.seen = l.live[0].Time
+			}
 		}
 		l.live, l.inSync = nil, false
 	case wire.TypeStatus:
@@ -376,6 +398,9 @@ func (c *child) killAfter(d time.Duration) {
 	time.AfterFunc(d, func() { _ = c.cmd.Process.Kill() }) // no harm to one that has ended
 }
 
+// endedWell is how a child ended that has handed over all that it had.
+const endedWell = "exit status 0"
+
 // end waits for the child, kills it if it takes too long, and says how it ended.
 func (c *child) end() string {
 	c.waited.Do(func() {
@@ -384,7 +409,7 @@ func (c *child) end() string {
 		if err := c.cmd.Wait(); err != nil {
 			c.result = err.Error()
 		} else {
-			c.result = "exit status 0"
+			c.result = endedWell
 		}
 	})
 	return c.result

@@ -49,16 +49,13 @@ func (q *queryCmd) Run(ctx context.Context, c *config.Config, std streams) error
 		return err
 	}
 	defer s.Close()
-	if err := q.apply(s, time.Now()); err != nil {
+	r, err := q.apply(s, time.Now())
+	if err != nil {
 		return err
 	}
 	stmt, reads, err := s.Prepare(q.SQL)
 	if err != nil {
 		return cli.Usage(fmt.Errorf("query: %w", explainSQL(s, q.SQL, err)))
-	}
-	if err := q.refuseWhole(q.SQL); err != nil {
-		stmt.Finalize()
-		return err
 	}
 	columns := columnNames(stmt)
 	out := newOutput(std.out, q.Output, columns)
@@ -99,8 +96,9 @@ func (q *queryCmd) Run(ctx context.Context, c *config.Config, std streams) error
 		}
 		return err
 	}
-	if readsEvents(q.SQL, reads) {
-		return tellGaps(ctx, s, std.err)
+	if readsView(q.SQL, reads, func(view string) bool { return view != "gaps" }) {
+		failures := readsView(q.SQL, reads, func(view string) bool { return view == "exec_failures" })
+		return tellMissing(ctx, s, question{c.DataDir, r, failures}, std.err)
 	}
 	return nil
 }
@@ -153,16 +151,6 @@ func openSession(ctx context.Context, dir string) (*store.Session, error) {
 		return nil, fmt.Errorf("no store in %s: has sentineld run there? (choose another with --data-dir)", dir)
 	}
 	return s, err
-}
-
-// tellGaps says on stderr, and by its error, that the record has gaps in the range
-// of time that the session sees.
-func tellGaps(ctx context.Context, s *store.Session, stderr io.Writer) error {
-	line, err := lossLine(ctx, s)
-	if err != nil || line == "" {
-		return err
-	}
-	return incomplete(stderr, line+" (sentineld query 'SELECT * FROM gaps')")
 }
 
 func shortTime(ns int64) string { return strings.Replace(event.FormatTime(ns)[:19], "T", " ", 1) + "Z" }

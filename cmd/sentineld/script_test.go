@@ -176,6 +176,10 @@ func cmdFill(ts *testscript.TestScript, _ bool, args []string) {
 				fillExec(9000, 100, 5000, "/usr/bin/curl", "curl", "http://later.example/"),
 				fillExit(9000, 5001, 6, 0),
 			}
+		case "run": // over all of these, without failed execs
+			_, err := db.BeginRun(ctx, store.Begin{Boot: event.BootID{1}, At: fillBoot})
+			ts.Check(err)
+			ts.Check(db.EndRun(ctx, store.End{At: fillBoot + 60*second, Covered: fillBoot + 50*second}))
 		default:
 			ts.Fatalf("fill %s: there is no such thing", what)
 		}

@@ -138,18 +138,15 @@ func sqlSnippet(sql string, line, column int) string {
 	return fmt.Sprintf("\n  %s | %s\n  %s | %s^", number, string(text), strings.Repeat(" ", len(number)), strings.Repeat(" ", column-1-from))
 }
 
-// readsEvents reports whether the answer to a query depends on what was
-// recorded, other than the gaps themselves. The session does not report a view
-// of which no column is read, as in count(*), so that the text counts too: at
-// worst an answer is called incomplete that is not.
-func readsEvents(sql string, reads []store.Read) bool {
-	if slices.ContainsFunc(reads, func(r store.Read) bool { return r.Table != "gaps" }) {
+// readsView reports whether the answer to a query depends on one of the views
+// that are wanted. The session does not report a view of which no column is read,
+// as in count(*), so that the text counts too: at worst an answer is called
+// incomplete that is not.
+func readsView(sql string, reads []store.Read, wanted func(view string) bool) bool {
+	if slices.ContainsFunc(reads, func(r store.Read) bool { return wanted(r.Table) }) {
 		return true
 	}
-	for _, word := range sqlName.FindAllString(strings.ToLower(sql), -1) {
-		if word != "gaps" && slices.Contains(store.Views(), word) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(sqlName.FindAllString(strings.ToLower(sql), -1), func(word string) bool {
+		return slices.Contains(store.Views(), word) && wanted(word)
+	})
 }

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"regexp"
 	"strconv"
 	"strings"
@@ -39,12 +37,12 @@ func (f rangeFlags) parse(now time.Time) (r store.TimeRange, err error) {
 }
 
 // apply narrows the session.
-func (f rangeFlags) apply(s *store.Session, now time.Time) error {
+func (f rangeFlags) apply(s *store.Session, now time.Time) (store.TimeRange, error) {
 	r, err := f.parse(now)
 	if err != nil || r.IsZero() {
-		return err
+		return r, err
 	}
-	return s.Within(r)
+	return r, s.Within(r)
 }
 
 // timeLayouts are what a time may look like; where no zone is given it is the
@@ -114,80 +112,3 @@ func parseAgo(text string) (d time.Duration, ok bool) {
 
 // maxAgo is longer than there have been computers to ask about.
 const maxAgo = 100 * 365 * 24 * time.Hour
-
-// wholeRecord finds a view that is named by its schema, behind what Within makes.
-var wholeRecord = regexp.MustCompile("(?i)[\"`\\[]?\\bmain\\b[\"`\\]]?\\s*\\.")
-
-// refuseWhole refuses SQL that would look past the range.
-func (f rangeFlags) refuseWhole(sql string) error {
-	if f.Since == "" && f.Until == "" || !wholeRecord.MatchString(sql) {
-		return nil
-	}
-	return cli.Usagef("query: with --since or --until, name a view without the main. before it: that would be all of the record")
-}
-
-// lossLine says what the gaps that a session sees amount to; "" = there are none.
-func lossLine(ctx context.Context, s *store.Session) (line string, err error) {
-	stmt, _, err := s.Prepare("SELECT kind, count(*), sum(lost), count(*) - count(lost), min(ts), max(until) FROM gaps GROUP BY kind ORDER BY kind")
-	if err != nil {
-		return "", err
-	}
-	defer stmt.Finalize()
-	var n, from, until int64
-	var lost, unknown []string
-	err = s.WithDeadline(ctx, 5*time.Second, func() error {
-		for {
-			more, err := stmt.Step()
-			if err != nil || !more {
-				return err
-			}
-			kind := stmt.ColumnText(0)
-			n += stmt.ColumnInt64(1)
-			if c := stmt.ColumnInt64(2); c > 0 {
-				lost = append(lost, fmt.Sprintf("%d %s", c, kindWord(kind)))
-			}
-			if stmt.ColumnInt64(3) > 0 {
-				unknown = append(unknown, kindWord(kind))
-			}
-			if t := stmt.ColumnInt64(4); from == 0 || t < from {
-				from = t
-			}
-			until = max(until, stmt.ColumnInt64(5))
-		}
-	})
-	if err != nil || n == 0 {
-		return "", err
-	}
-	what := strings.Join(lost, ", ")
-	if what != "" {
-		what += " lost"
-	}
-	if len(unknown) > 0 {
-		if what != "" {
-			what += ", "
-		}
-		what += "an unknown number of " + strings.Join(unknown, ", ")
-	}
-	return fmt.Sprintf("%s between %s and %s, %s", plural(n, "gap"), shortTime(from), shortTime(until), what), nil
-}
-
-// kindWord names the events of a kind.
-func kindWord(kind string) string {
-	if kind == "any" {
-		return "events of any kind"
-	}
-	return kind + " events"
-}
-
-func plural(n int64, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// incomplete says on stderr why an answer is not whole.
-func incomplete(stderr io.Writer, line string) error {
-	fmt.Fprintln(stderr, "incomplete: "+line)
-	return cli.ErrIncomplete
-}

@@ -59,7 +59,7 @@ func (e *Engine) raise(ctx context.Context, m *maker, jobs []*job, res *Result) 
 					}
 					reported[j.c][key] = report{j.hi, m.r.ToSeq}
 				}
-				if ids[a.ID] {
+				if ids[a.ID] || j.c.hashes.state && j.c.foundBefore(a.ID, m.r, j.unhashed != nil) {
 					continue
 				}
 				ids[a.ID] = true
@@ -89,7 +89,7 @@ func (m *maker) alert(j *job, r *row, n int) (event.Alert, error) {
 		return event.Alert{}, err
 	}
 	a := event.Alert{
-		ID: alertID(rl, r, m.r.ToSeq, n), RuleID: rl.ID, RuleName: rl.Title, RuleVersion: rl.Version, Author: rl.Author,
+		ID: alertID(j.c, r, m.r.ToSeq, n), RuleID: rl.ID, RuleName: rl.Title, RuleVersion: rl.Version, Author: rl.Author,
 		Severity: rl.Severity, Tags: rl.Tags, State: "open", Count: 1, Process: found.process, Evidence: found.evidence,
 	}
 	a.Evidence.Row = r.json
@@ -106,6 +106,7 @@ func (m *maker) alert(j *job, r *row, n int) (event.Alert, error) {
 	if r.first != 0 && r.first < a.LastSeen {
 		a.FirstSeen = r.first
 	}
+	a.LookedFrom, a.LookedUntil = j.lo, j.hi
 	a.Complete, err = m.complete(j.lo, j.hi)
 	return a, err
 }
@@ -116,14 +117,16 @@ const lateRows = 1 << 24
 
 // alertID is equal for equal evidence. A row without seq does not tell which
 // event it is of, so that the place in the stream has to. One with seq is the
-// same with a hash and without.
-func alertID(rl *rule.Rule, r *row, toSeq int64, n int) string {
+// same with a hash and without; so is one with a process alone, of a rule that
+// may find it a second time when a hash comes late.
+func alertID(c *compiled, r *row, toSeq int64, n int) string {
+	rl := c.rule
 	h := sha256.New()
 	for _, s := range [...]string{rl.ID, rl.Version, string(r.identity())} {
 		h.Write(binary.AppendUvarint(nil, uint64(len(s))))
 		h.Write([]byte(s))
 	}
-	if r.seq == 0 && rl.Window == 0 {
+	if r.seq == 0 && rl.Window == 0 && !(c.hashes.state && r.process != "") {
 		h.Write(binary.AppendUvarint(binary.AppendVarint(nil, toSeq), uint64(n)))
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])

@@ -4,10 +4,12 @@
 // A rule without a window sees every event once, when it is new: its views
 // execs, exec_failures, forks, exits and gaps hold nothing but the events since
 // the last evaluation. One that reads hashes sees an exec once more when its hash
-// comes after it, and what it finds is found once (see late.go). A rule with a window sees the events of that time, again
-// and again, when some were added; what it has reported of a window it does
-// not report again. Looking at a whole window costs more the more happens, so
-// the more it costs the longer the next look is put off, up to 10 s. The views processes, alerts and binaries are always whole.
+// comes after it, and what it finds is found once (see late.go). A rule with a
+// window sees the events of that time, again and again, when some were added;
+// what it has reported of a window it does not report again. Looking at a whole
+// window costs more the more happens, so the more it costs the longer the next
+// look is put off, up to 10 s. The views processes, alerts and binaries are
+// always whole.
 //
 // All rules that match fire. A rule that fails or takes too long costs itself,
 // not the others.
@@ -50,7 +52,7 @@ type Range struct {
 // Result is what one evaluation gave.
 type Result struct {
 	Alerts     []event.Alert
-	Cut        int // matches over a limit, which have no alert
+	Cut        int // matches over a limit, which have no alert, and windows that were not looked at
 	Unreadable int // events that no rule saw, since their row is longer than the session may read
 	Failed     int // rules that failed or ran out of time: they may have missed matches
 

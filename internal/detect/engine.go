@@ -34,6 +34,7 @@ type compiled struct {
 	status RuleStatus
 
 	reported map[string]report // of a window rule
+	found    map[string]int64  // of a rule over the state of hashes: alert id -> end of the range, see foundBefore
 }
 
 // New prepares the rules. A rule that cannot be prepared is disabled, with the

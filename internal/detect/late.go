@@ -38,8 +38,8 @@ func (u hashUse) again(c *compiled) bool {
 // range.
 //
 // A rule that joins execs with binaries or with the hash of processes finds all
-// that it finds with the hashes: that it had found some of it before is left for
-// the ids of the alerts to tell.
+// that it finds with the hashes: what it had found of it before is remembered. A
+// restart forgets it, at the cost of a count that is too high by one.
 func (f *fresh) late(ctx context.Context, e *Engine, r Range, res *Result) error {
 	i := slices.IndexFunc(f.tables, func(t *freshTable) bool { return t.late != "" })
 	if i < 0 {
@@ -85,6 +85,20 @@ func (f *fresh) late(ctx context.Context, e *Engine, r Range, res *Result) error
 	return e.raise(ctx, &maker{side: f.side, tables: f.tables, r: r}, jobs, res)
 }
 
+// foundBefore reports whether a look at execs whose hash came late finds what the
+// rule has found of them before, and remembers what is found. A range that is
+// evaluated again gives the same again.
+func (c *compiled) foundBefore(id string, r Range, late bool) bool {
+	if to, ok := c.found[id]; ok && late && (to <= r.FromSeq || to == r.ToSeq) {
+		return true
+	}
+	if c.found == nil || len(c.found) >= maxReported {
+		c.found = map[string]int64{}
+	}
+	c.found[id] = r.ToSeq
+	return false
+}
+
 var subjectSeed = maphash.MakeSeed()
 
 // subject is what a row is about, the same with a hash and without: the event,
@@ -106,6 +120,17 @@ func (r *row) subject() uint64 {
 }
 
 func isHash(column string) bool { return strings.EqualFold(column, "sha256") }
+
+// newest is the time of the newest event up to a time that a rule may see.
+func (w *windows) newest(c *compiled, until int64) (ts int64, err error) {
+	for _, view := range c.views {
+		err = w.each("SELECT max(ts) FROM main."+view+" WHERE ts <= ?1", func(s *sqlite.Stmt) { ts = max(ts, s.ColumnInt64(0)) }, until)
+		if err != nil {
+			return 0, err
+		}
+	}
+	return ts, nil
+}
 
 // spans are the times of the execs whose hash came in the range, in rising order;
 // those that are not further apart than gap are one.

@@ -285,3 +285,60 @@ func TestManyMatchesWithoutHash(t *testing.T) {
 		t.Errorf("%d alerts, %d cut", len(res.Alerts), res.Cut)
 	}
 }
+
+// TestHashOfAnEarlierEvent: what a window rule joins with the exec may have come
+// behind it, before its hash did.
+func TestHashOfAnEarlierEvent(t *testing.T) {
+	l := newLab(t)
+	rules := []rule.Rule{
+		l.rule("id: join\ntitle: J\nseverity: low\nwindow: 10s\nsql: SELECT a.process, b.exe FROM execs a JOIN execs b ON b.ts > a.ts WHERE a.sha256 = '" + badHash + "'\n"),
+		l.rule("id: count\ntitle: C\nseverity: low\nwindow: 10s\nsql: SELECT count(*) AS n FROM execs WHERE sha256 = '" + badHash + "' HAVING n > 2\n"),
+	}
+	e := l.engine(detect.Options{Rules: rules})
+	execs := make([]event.Event, 3)
+	for i := range execs {
+		execs[i] = l.exec(1, "/tmp/x", "x")
+		l.now += 3 * second
+		if l.append(execs[i]); len(l.evaluate(e).Alerts) != 0 {
+			t.Fatal("found without a hash")
+		}
+	}
+	l.append(l.exec(1, "/bin/y", "y")) // the last within their window
+	l.evaluate(e)
+	l.now += 60 * second
+	got := map[string]int{}
+	for _, i := range []int{1, 2, 0} {
+		l.append(lateHash(execs[i]))
+		for _, a := range l.evaluate(e).Alerts {
+			got[a.RuleID]++
+		}
+	}
+	if got["join"] == 0 || got["count"] == 0 {
+		t.Errorf("found %v", got)
+	}
+}
+
+// TestHashOfAChangedBinary: a rule over the state of binaries finds its exec when
+// that is new, and not once more when the hash comes.
+func TestHashOfAChangedBinary(t *testing.T) {
+	l := newLab(t)
+	e := l.engine(detect.Options{Rules: []rule.Rule{
+		l.rule("id: changed\ntitle: C\nseverity: low\nsql: SELECT e.process, e.exe FROM execs e JOIN binaries b ON b.exe = e.exe WHERE b.previous IS NOT NULL\n"),
+	}})
+	old := l.exec(1, "/tmp/x", "x")
+	was := lateHash(old)
+	was.Hash.SHA256 = strings.Repeat("a", 32)
+	l.append(old, was)
+	changed := l.exec(1, "/tmp/x", "x")
+	l.append(changed, lateHash(changed))
+	l.record(e, l.news())
+	again := l.exec(1, "/tmp/x", "x") // of a procmond that does not remember the file
+	l.append(again)
+	l.record(e, l.news())
+	before := l.alerts()
+	l.append(lateHash(again))
+	l.record(e, l.news())
+	if got := l.alerts(); got != before || before == "" {
+		t.Errorf("before the hash\n%s\nafter it\n%s", before, got)
+	}
+}

@@ -134,9 +134,17 @@ func (w *windows) evaluate(ctx context.Context, e *Engine, r Range, res *Result)
 				return err
 			}
 			for _, late := range spans {
-				ends = append(ends, looks(late.lo, late.hi, window)...)
+				// The other events of a finding may have come behind it.
+				hi, err := w.newest(c, late.hi+window)
+				if err != nil {
+					return err
+				}
+				ends = append(ends, looks(late.lo, max(late.hi, hi), window)...)
 			}
-			ends = ends[max(0, len(ends)-maxLooks):]
+			if n := len(ends) - maxLooks; n > 0 {
+				res.Cut += n
+				ends = ends[n:]
+			}
 		}
 		if s.hi != 0 {
 			ends = append(ends, looks(s.lo, s.hi, window)...)

@@ -56,7 +56,9 @@ type Alert struct {
 	LastSeen    int64
 	Process     string // ProcessKey of the matched process as text, "" = none
 	Evidence    Evidence
-	Complete    bool // false: events were lost in the time range it was computed over
+	// The time whose events the rule looked at, Unix ns; 0 = FirstSeen and LastSeen.
+	LookedFrom, LookedUntil int64
+	Complete                bool // false: events were lost in that time
 }
 
 // Evidence is what an alert rests on.

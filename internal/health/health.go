@@ -24,22 +24,24 @@ func (s State) Worse(t State) State {
 
 // Collector is procmond's status.
 type Collector struct {
-	Version string            `json:"version"`
-	PID     int               `json:"pid"`
-	Started int64             `json:"started"` // Unix ns
-	Source  string            `json:"source"`  // the one that runs
-	Detail  string            `json:"detail,omitempty"`
-	Refused []Refusal         `json:"refused,omitempty"` // the better ones, and why they do not
-	Live    int               `json:"live"`              // processes in the table
-	Events  map[string]uint64 `json:"events"`            // handed on since the start, by kind
-	Lost    map[string]uint64 `json:"lost,omitempty"`    // by the source, by kind; "any" where the kind is not known
-	Dropped map[string]uint64 `json:"dropped,omitempty"` // without room in the queue while sentineld was away, by kind
-	Gaps    uint64            `json:"gaps"`              // told since the start
-	Syncs   uint64            `json:"syncs"`             // snapshots taken
-	Resyncs uint64            `json:"resyncs"`           // of these, after a loss
-	Queue   int               `json:"queue_bytes"`       // not yet stored by sentineld
-	Backlog int               `json:"backlog_bytes"`     // of events in the kernel's buffer, not yet read
-	Buffer  int               `json:"buffer_bytes"`      // the size of that; 0 = the source has none
+	Version  string            `json:"version"`
+	PID      int               `json:"pid"`
+	Started  int64             `json:"started"` // Unix ns
+	Source   string            `json:"source"`  // the one that runs
+	Detail   string            `json:"detail,omitempty"`
+	Refused  []Refusal         `json:"refused,omitempty"` // the better ones, and why they do not
+	Live     int               `json:"live"`              // processes in the table
+	Events   map[string]uint64 `json:"events"`            // handed on since the start, by kind
+	Lost     map[string]uint64 `json:"lost,omitempty"`    // by the source, by kind; "any" where the kind is not known
+	Dropped  map[string]uint64 `json:"dropped,omitempty"` // without room in the queue while sentineld was away, by kind
+	Gaps     uint64            `json:"gaps"`              // told since the start
+	Blind    map[string]string `json:"blind,omitempty"`   // what the source never sees, by kind of event, and why; "any" = of each kind
+	Failures bool              `json:"exec_failures"`     // failed execs were asked for
+	Syncs    uint64            `json:"syncs"`             // snapshots taken
+	Resyncs  uint64            `json:"resyncs"`           // of these, after a loss
+	Queue    int               `json:"queue_bytes"`       // not yet stored by sentineld
+	Backlog  int               `json:"backlog_bytes"`     // of events in the kernel's buffer, not yet read
+	Buffer   int               `json:"buffer_bytes"`      // the size of that; 0 = the source has none
 
 	// Executables.
 	HashRate    int64             `json:"hash_rate"` // bytes a second; 0 = they are not hashed
@@ -59,7 +61,8 @@ type Refusal struct {
 // Agent is sentineld's status.
 type Agent struct {
 	State     State      `json:"state"`
-	Reasons   []string   `json:"reasons,omitempty"` // why it is not healthy
+	Reasons   []string   `json:"reasons,omitempty"`   // why it is not healthy
+	NoEvents  string     `json:"no_events,omitempty"` // why none come in at the moment; "" = they do
 	Version   string     `json:"version"`
 	PID       int        `json:"pid,omitempty"`
 	Started   int64      `json:"started,omitempty"` // Unix ns

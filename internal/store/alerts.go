@@ -16,14 +16,18 @@ const detectCursor = "detect"
 // that no event is ever evaluated twice or not at all. An alert whose rule and
 // key are those of one that is not closed, and whose last match is within fold
 // of that one's, only counts there; one whose id is stored is ignored. The
-// others are returned as they were stored. An alert with a gap between its first
-// and its last match is not complete, whatever it says of itself.
+// others are returned as they were stored. An alert with a gap in the time that it
+// looked at, or between two matches, is not complete, whatever it says of itself.
 func (db *DB) RecordAlerts(ctx context.Context, cursor int64, alerts []event.Alert, fold time.Duration) (raised []event.Alert, err error) {
 	err = db.locked(ctx, func() error {
 		for i := range alerts {
 			a := alerts[i]
+			if a.LookedFrom == 0 {
+				a.LookedFrom = a.FirstSeen
+			}
+			a.LookedFrom, a.LookedUntil = min(a.LookedFrom, a.FirstSeen), max(a.LookedUntil, a.LastSeen)
 			if a.Complete { // a gap may have been stored since it was found
-				lost, err := db.lostIn(a.FirstSeen, a.LastSeen)
+				lost, err := db.lostIn(a.LookedFrom, a.LookedUntil)
 				if err != nil {
 					return err
 				}
@@ -84,7 +88,7 @@ func (db *DB) foldAlert(a *event.Alert, fold time.Duration) (bool, error) {
 	}
 	// It now reaches from its first match to this one: what was lost on the way
 	// could have counted too.
-	lost, err := db.lostIn(min(last, a.FirstSeen), a.LastSeen)
+	lost, err := db.lostIn(min(last, a.LookedFrom), a.LookedUntil)
 	if err != nil {
 		return false, err
 	}
@@ -94,6 +98,8 @@ func (db *DB) foldAlert(a *event.Alert, fold time.Duration) (bool, error) {
 	r.BindInt64(3, a.LastSeen)
 	r.BindInt64(4, a.FirstSeen)
 	r.BindInt64(5, bit(a.Complete && !lost))
+	r.BindInt64(6, a.LookedFrom)
+	r.BindInt64(7, a.LookedUntil)
 	return true, step(r)
 }
 
@@ -122,5 +128,7 @@ func (db *DB) insertAlert(a *event.Alert) error {
 	s.BindText(15, a.Process)
 	s.BindText(16, string(evidence))
 	s.BindInt64(17, bit(a.Complete))
+	s.BindInt64(18, a.LookedFrom)
+	s.BindInt64(19, a.LookedUntil)
 	return step(s)
 }

@@ -249,7 +249,7 @@ func TestRunsPositionAndCursors(t *testing.T) {
 	if s, n, err := db.Position(ctx); s != "" || n != 0 || err != nil {
 		t.Errorf("new store: %q %d %v", s, n, err)
 	}
-	if r, err := db.BeginRun(ctx, testBoot, at(1)); err != nil || r != (Run{}) {
+	if r, err := db.BeginRun(ctx, Begin{Boot: testBoot, At: at(1)}); err != nil || r != (Run{}) {
 		t.Fatalf("first run after %+v, %v", r, err)
 	}
 	if _, err := db.AppendFrom(ctx, []event.Event{execEvent(2, 1, at(2), "/bin/x")}, "s1", 7); err != nil {
@@ -273,17 +273,17 @@ func TestRunsPositionAndCursors(t *testing.T) {
 			t.Errorf("cursor %s: %d, %v", name, n, err)
 		}
 	}
-	r, err := db.BeginRun(ctx, testBoot, at(10))
+	r, err := db.BeginRun(ctx, Begin{Boot: testBoot, At: at(10)})
 	if wanted := (Run{ID: 1, Started: at(1), Boot: testBoot, Session: "s1", SessionSeq: 9, LastEvent: at(2)}); err != nil || r != wanted {
 		t.Errorf("previous run %+v, %v, want %+v", r, err, wanted)
 	}
 	if s, n, _ := db.Position(ctx); s != "s1" || n != 9 {
 		t.Errorf("position after begin %q %d", s, n)
 	}
-	if err := db.EndRun(ctx, at(11)); err != nil {
+	if err := db.EndRun(ctx, End{At: at(11), Covered: at(10), Outage: "gone"}); err != nil {
 		t.Fatal(err)
 	}
-	if r, _ = db.BeginRun(ctx, testBoot, at(12)); r.Ended != at(11) || r.ID != 2 {
+	if r, _ = db.BeginRun(ctx, Begin{Boot: testBoot, At: at(12)}); r.Ended != at(11) || r.Covered != at(10) || r.Outage != "gone" || r.ID != 2 {
 		t.Errorf("ended run %+v", r)
 	}
 }

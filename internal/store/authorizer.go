@@ -60,10 +60,11 @@ type authorizer struct {
 	tables    map[string]bool // readable inside a view
 	functions map[string]bool
 
-	trusted bool   // our own statement is being prepared
-	denied  string // why the statement being prepared was refused
-	record  bool   // note the reads of the statement being prepared
-	reads   []Read
+	narrowed bool   // see Within
+	trusted  bool   // our own statement is being prepared
+	denied   string // why the statement being prepared was refused
+	record   bool   // note the reads of the statement being prepared
+	reads    []Read
 }
 
 func newAuthorizer() *authorizer {

@@ -81,8 +81,8 @@ func (db *DB) applyGap(e *event.Event, a *Appended) error {
 	return nil
 }
 
-// hurtAlerts marks the alerts whose evidence lies in a range in which events
-// were lost, as is known only now. What was closed was decided on what was known
+// hurtAlerts marks the alerts that looked at a range in which events were lost, as
+// is known only now. What was closed was decided on what was known
 // then.
 func (db *DB) hurtAlerts(from, until int64) error {
 	s := db.st.alertHurt

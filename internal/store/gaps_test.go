@@ -55,7 +55,7 @@ func TestGapsGoOn(t *testing.T) {
 	db = open(t, dir) // the other was not closed, as after a crash: what is on disk is enough
 	appendAll(t, db, gapEvent(at(41), at(50), blind))
 	want(t, "after a crash", gapRows(t, db), "10 | 50 | any | <null> | poll")
-	if previous, err := db.BeginRun(t.Context(), testBoot, at(60)); err != nil || previous.LastEvent != at(50) {
+	if previous, err := db.BeginRun(t.Context(), Begin{Boot: testBoot, At: at(60)}); err != nil || previous.LastEvent != at(50) {
 		t.Errorf("the record reaches to %d, %v, want the gap's end", previous.LastEvent, err)
 	}
 

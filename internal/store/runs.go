@@ -13,6 +13,8 @@ type Run struct {
 	ID         int64
 	Started    int64 // Unix ns
 	Ended      int64 // 0: it did not come to its end, or it still runs
+	Covered    int64 // see End
+	Outage     string
 	Boot       event.BootID
 	Session    string // of the collector's stream, see Position
 	SessionSeq uint64
@@ -21,12 +23,15 @@ type Run struct {
 	LastEvent int64
 }
 
-// BeginRun records that the agent runs since now and returns the run before.
-func (db *DB) BeginRun(ctx context.Context, boot event.BootID, now int64) (previous Run, err error) {
-	redacted := int64(1)
-	if db.o.Unredacted {
-		redacted = 0
-	}
+// Begin is how a run began.
+type Begin struct {
+	Boot     event.BootID
+	At       int64 // Unix ns
+	Failures bool  // failed execs are asked for
+}
+
+// BeginRun records that the agent runs and returns the run before.
+func (db *DB) BeginRun(ctx context.Context, b Begin) (previous Run, err error) {
 	err = db.locked(ctx, func() error {
 		if previous, err = db.lastRun(); err != nil {
 			return err
@@ -39,8 +44,8 @@ func (db *DB) BeginRun(ctx context.Context, boot event.BootID, now int64) (previ
 		for _, g := range db.gaps { // up to its end somebody was there to tell it
 			previous.LastEvent = max(previous.LastEvent, g.until)
 		}
-		return query(db.conn, "INSERT INTO run_rows(started, boot, redacted) VALUES (?, ?, ?) RETURNING id",
-			func(s *sqlite.Stmt) { db.run = s.ColumnInt64(0) }, now, boot[:], redacted)
+		return query(db.conn, "INSERT INTO run_rows(started, boot, redacted, failures) VALUES (?, ?, ?, ?) RETURNING id",
+			func(s *sqlite.Stmt) { db.run = s.ColumnInt64(0) }, b.At, b.Boot[:], bit(!db.o.Unredacted), bit(b.Failures))
 	})
 	if err != nil {
 		return Run{}, fmt.Errorf("begin run: %w", err)
@@ -48,10 +53,20 @@ func (db *DB) BeginRun(ctx context.Context, boot event.BootID, now int64) (previ
 	return previous, nil
 }
 
+// End is how a run ended.
+type End struct {
+	At int64 // Unix ns
+	// Covered is up to when nothing is missing unsaid, Unix ns: what happened later
+	// was not asked for any more, or did not come in.
+	Covered int64
+	Outage  string // why no events came in any more, "" = they did
+}
+
 // EndRun records that the run that BeginRun recorded came to its end.
-func (db *DB) EndRun(ctx context.Context, now int64) error {
+func (db *DB) EndRun(ctx context.Context, e End) error {
 	err := db.locked(ctx, func() error {
-		return query(db.conn, "UPDATE run_rows SET ended = ? WHERE id = ?", func(*sqlite.Stmt) {}, now, db.run)
+		return query(db.conn, "UPDATE run_rows SET ended = ?, covered = ?, outage = nullif(?, '') WHERE id = ?", func(*sqlite.Stmt) {},
+			e.At, e.Covered, e.Outage, db.run)
 	})
 	if err != nil {
 		return fmt.Errorf("end run: %w", err)
@@ -60,10 +75,11 @@ func (db *DB) EndRun(ctx context.Context, now int64) error {
 }
 
 func (db *DB) lastRun() (r Run, err error) {
-	err = query(db.conn, "SELECT id, started, ended, boot, session, session_seq FROM run_rows ORDER BY id DESC LIMIT 1", func(s *sqlite.Stmt) {
+	err = query(db.conn, "SELECT id, started, ended, boot, session, session_seq, covered, outage FROM run_rows ORDER BY id DESC LIMIT 1", func(s *sqlite.Stmt) {
 		r.ID, r.Started, r.Ended = s.ColumnInt64(0), s.ColumnInt64(1), s.ColumnInt64(2)
 		s.ColumnBytes(3, r.Boot[:])
 		r.Session, r.SessionSeq = s.ColumnText(4), uint64(s.ColumnInt64(5))
+		r.Covered, r.Outage = s.ColumnInt64(6), s.ColumnText(7)
 	})
 	return r, err
 }

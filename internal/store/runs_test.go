@@ -7,10 +7,10 @@ import "testing"
 func TestRunsView(t *testing.T) {
 	dir := t.TempDir()
 	db := open(t, dir)
-	if _, err := db.BeginRun(t.Context(), testBoot, at(1)); err != nil {
+	if _, err := db.BeginRun(t.Context(), Begin{Boot: testBoot, At: at(1)}); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.EndRun(t.Context(), at(2)); err != nil {
+	if err := db.EndRun(t.Context(), End{At: at(2), Covered: at(2)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
@@ -21,7 +21,7 @@ func TestRunsView(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer loud.Close()
-	if _, err := loud.BeginRun(t.Context(), testBoot, at(3)); err != nil {
+	if _, err := loud.BeginRun(t.Context(), Begin{Boot: testBoot, At: at(3)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := execute(loud.conn, "INSERT INTO run_rows(started) VALUES (0)"); err != nil {

@@ -63,6 +63,7 @@ type Session struct {
 	conn     *sqlite.Conn
 	auth     *authorizer
 	deadline deadline
+	narrowed bool // see Within
 
 	// frozen: the store lies where nothing can be written, not even the shared
 	// memory of the log, and was opened as a file that does not change.
@@ -188,6 +189,11 @@ func (s *Session) Trusted(fn func() error) error {
 func (s *Session) Prepare(sql string) (*sqlite.Stmt, []Read, error) {
 	if err := checkStatement(sql); err != nil {
 		return nil, nil, err
+	}
+	if s.narrowed {
+		if err := checkWhole(sql); err != nil {
+			return nil, nil, err
+		}
 	}
 	was := s.auth.trusted
 	s.auth.trusted, s.auth.record, s.auth.denied, s.auth.reads = false, true, "", nil

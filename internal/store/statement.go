@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -40,6 +41,57 @@ func checkStatement(sql string) error {
 	}
 	return fmt.Errorf("%d:%d: %w: a query only reads: use SELECT, VALUES or WITH ... SELECT over %s",
 		line, col, ErrForbidden, strings.Join(viewNames[:], ", "))
+}
+
+// checkWhole refuses a view that is named by its schema: that is the whole record,
+// behind the views of a range of time. The authorizer is not asked about a view
+// of which no column is read.
+func checkWhole(sql string) error {
+	for rest := skipBlank(sql, true); rest != ""; rest = skipBlank(rest, true) {
+		at := len(sql) - len(rest)
+		var schema, view string
+		schema, rest = cutToken(rest)
+		dotted, ok := strings.CutPrefix(skipBlank(rest, false), ".")
+		if !ok || !strings.EqualFold(schema, "main") {
+			continue
+		}
+		if view, rest = cutToken(skipBlank(dotted, false)); slices.Contains(viewNames[:], strings.ToLower(view)) {
+			line, col := position(sql, at)
+			return fmt.Errorf("%d:%d: %w: main.%s is the whole record, not that of --since and --until: name it without main", line, col, ErrForbidden, strings.ToLower(view))
+		}
+	}
+	return nil
+}
+
+// cutToken cuts the first token off: a name or a literal, without its quotes,
+// else one byte. The text does not begin with a blank.
+func cutToken(s string) (token, rest string) {
+	if s == "" {
+		return "", ""
+	}
+	switch c := s[0]; c {
+	case '\'', '"', '`':
+		for i := 1; i < len(s); i++ {
+			if s[i] != c {
+				continue
+			}
+			if i+1 < len(s) && s[i+1] == c { // doubled: part of it
+				i++
+				continue
+			}
+			return s[1:i], s[i+1:]
+		}
+		return s[1:], ""
+	case '[':
+		token, rest, _ = strings.Cut(s[1:], "]")
+		return token, rest
+	}
+	n := 0
+	for n < len(s) && (s[n] == '_' || s[n] == '$' || s[n] >= 0x80 || s[n] >= '0' && s[n] <= '9' || s[n]|0x20 >= 'a' && s[n]|0x20 <= 'z') {
+		n++
+	}
+	n = max(n, 1)
+	return s[:n], s[n:]
 }
 
 // skipBlank cuts white space and comments as SQLite's tokenizer knows them off

@@ -171,7 +171,7 @@ func (st *statements) prepare(conn *sqlite.Conn) error {
 		// The newest ranges are asked for most: by the end of gaps, not by their start.
 		{&st.gapIn, "SELECT 1 FROM gap_rows WHERE until >= ?1 AND +ts <= ?2 LIMIT 1"},
 		{&st.alertHurt, `UPDATE alert_rows SET complete = 0
-			WHERE complete = 1 AND state <> 'closed' AND last_seen >= ?1 AND first_seen <= ?2`},
+			WHERE complete = 1 AND state <> 'closed' AND coalesce(looked_until, last_seen) >= ?1 AND coalesce(looked_from, first_seen) <= ?2`},
 		{&st.stringFind, "SELECT id FROM strings WHERE s = ?"},
 		{&st.stringAdd, insertInto("strings", 2)},
 		{&st.procAdd, insertInto("procs", procColumns)},
@@ -197,10 +197,11 @@ func (st *statements) prepare(conn *sqlite.Conn) error {
 		{&st.alertFold, `SELECT n, last_seen FROM alert_rows
 			WHERE rule_id = ? AND key = ? AND state <> 'closed' ORDER BY last_seen DESC LIMIT 1`},
 		{&st.alertRepeat, `UPDATE alert_rows SET count = count + ?2, last_seen = max(last_seen, ?3),
-			first_seen = min(first_seen, ?4), complete = complete AND ?5 WHERE n = ?1`},
+			first_seen = min(first_seen, ?4), complete = complete AND ?5, looked_from = min(coalesce(looked_from, first_seen), ?6),
+			looked_until = max(coalesce(looked_until, last_seen), ?7) WHERE n = ?1`},
 		{&st.alertKnown, "SELECT 1 FROM alert_rows WHERE id = ?"},
 		{&st.alertInsert, insertInto("alert_rows(id, ts, rule_id, rule_name, rule_version, author, severity, tags, title, state, "+
-			"key, count, first_seen, last_seen, process, evidence, complete)", 17)},
+			"key, count, first_seen, last_seen, process, evidence, complete, looked_from, looked_until)", 19)},
 	} {
 		s, err := conn.Prepare(p.sql)
 		if err != nil {

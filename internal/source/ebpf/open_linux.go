@@ -114,6 +114,8 @@ func open(o Options, l *loader, kind ebpf.ProgramType) (_ *ring, err error) {
 		if err := s.attachOne(l, failedWays); err != nil {
 			s.detail += ", failed execs not seen"
 			o.Log.Warn("failed execs are not seen", "reason", err)
+		} else {
+			s.failures = true
 		}
 	}
 	return s, nil

@@ -31,6 +31,7 @@ func newEvents() chan []event.Event { return make(chan []event.Event, 2) }
 type ring struct {
 	Options
 	detail      string             // how it is attached
+	failures    bool               // failed execs are seen
 	collections []*ebpf.Collection // they share the maps of the first
 	links       []link.Link
 	reader      *ringbuf.Reader
@@ -58,6 +59,9 @@ func (s *ring) Err() error                   { return s.err }
 
 // Detail says how the programs are attached, and what this kernel does not show.
 func (s *ring) Detail() string { return s.detail }
+
+// SeesFailures reports whether failed execs are recorded.
+func (s *ring) SeesFailures() bool { return s.failures }
 
 // LastGood is when the programs were last seen to work, Unix ns. Safe for
 // concurrent use.

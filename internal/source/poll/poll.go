@@ -150,6 +150,11 @@ func newPoller(o source.Options, t table) *poller {
 
 func (p *poller) Name() event.Source { return event.SourcePoll }
 
+// Blind is what polling never sees.
+func (p *poller) Blind() string {
+	return fmt.Sprintf("polling: what lives shorter than %v is not seen", p.o.PollInterval)
+}
+
 func (p *poller) Events() <-chan []event.Event { return p.events }
 
 func (p *poller) Err() error { return p.err }
@@ -254,7 +259,7 @@ func (p *poller) gap() event.Event {
 	return event.Event{
 		Kind: event.KindGap, Source: event.SourcePoll, Known: event.KnownTime, Time: from,
 		Gap: &event.Gap{
-			Until: p.told, Healed: true, Cause: fmt.Sprintf("polling: what lives shorter than %v is not seen", p.o.PollInterval),
+			Until: p.told, Healed: true, Cause: p.Blind(),
 		},
 	}
 }

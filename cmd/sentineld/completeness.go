@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/sentineld/sentineld/internal/cli"
+	"github.com/sentineld/sentineld/internal/store"
+)
+
+// question is what an answer is judged by.
+type question struct {
+	dir      string
+	r        store.TimeRange // that the session was narrowed to
+	failures bool            // it is about failed execs too
+}
+
+// tellMissing says on stderr, one line each, and by its error, why an answer is
+// not whole: gaps in the range of time that the session sees, and what of the
+// range the record does not reach.
+func tellMissing(ctx context.Context, s *store.Session, q question, stderr io.Writer) error {
+	gaps, err := lossLine(ctx, s)
+	if err != nil {
+		return err
+	}
+	why, err := q.notCovered(ctx, s, time.Now().UnixNano())
+	if err != nil {
+		return err
+	}
+	if gaps != "" {
+		why = append([]string{gaps + " (sentineld query 'SELECT * FROM gaps')"}, why...)
+	}
+	for _, line := range why {
+		err = incomplete(stderr, line)
+	}
+	return err
+}
+
+// notCovered says what of the range the record does not reach. Behind its newest
+// event nothing happened if an agent says that events come in, and is not known
+// otherwise.
+func (q question) notCovered(ctx context.Context, s *store.Session, now int64) (why []string, err error) {
+	c, err := s.Coverage(q.r)
+	if err != nil {
+		return nil, err
+	}
+	if q.failures && c.NoFailures {
+		why = append(why, "failed execs were not recorded all the time (sentineld run --exec-failures)")
+	}
+	if q.r.Since != 0 && q.r.Since < c.From {
+		why = append(why, "nothing was recorded before "+shortTime(c.From))
+	}
+	until := min(q.r.Until, now)
+	if until == 0 {
+		until = now
+	}
+	if until <= c.Until {
+		return why, nil
+	}
+	after := "after " + shortTime(c.Until)
+	if c.Until == 0 {
+		after = "at all"
+	}
+	a, err := askAgent(ctx, q.dir)
+	switch {
+	case errors.Is(err, errNoAgent):
+		if !q.r.IsZero() { // else the question is what the record holds
+			why = append(why, "nothing was recorded "+after+": no agent runs")
+		}
+	case err != nil:
+		why = append(why, fmt.Sprintf("whether anything was recorded %s is not known: %v", after, err))
+	case a.NoEvents != "":
+		why = append(why, fmt.Sprintf("nothing was recorded %s: no events come in: %s", after, a.NoEvents))
+	case !q.r.IsZero() && a.Collector != nil && a.Collector.Blind["any"] != "": // else its gap is among the others
+		why = append(why, fmt.Sprintf("%s: %s", after, a.Collector.Blind["any"]))
+	}
+	return why, nil
+}
+
+// lossLine says what the gaps that a session sees amount to; "" = there are none.
+func lossLine(ctx context.Context, s *store.Session) (line string, err error) {
+	stmt, _, err := s.Prepare("SELECT kind, count(*), sum(lost), count(*) - count(lost), min(ts), max(until) FROM gaps GROUP BY kind ORDER BY kind")
+	if err != nil {
+		return "", err
+	}
+	defer stmt.Finalize()
+	var n, from, until int64
+	var lost, unknown []string
+	err = s.WithDeadline(ctx, 5*time.Second, func() error {
+		for {
+			more, err := stmt.Step()
+			if err != nil || !more {
+				return err
+			}
+			kind := stmt.ColumnText(0)
+			n += stmt.ColumnInt64(1)
+			if c := stmt.ColumnInt64(2); c > 0 {
+				lost = append(lost, fmt.Sprintf("%d %s", c, kindWord(kind)))
+			}
+			if stmt.ColumnInt64(3) > 0 {
+				unknown = append(unknown, kindWord(kind))
+			}
+			if t := stmt.ColumnInt64(4); from == 0 || t < from {
+				from = t
+			}
+			until = max(until, stmt.ColumnInt64(5))
+		}
+	})
+	if err != nil || n == 0 {
+		return "", err
+	}
+	what := strings.Join(lost, ", ")
+	if what != "" {
+		what += " lost"
+	}
+	if len(unknown) > 0 {
+		if what != "" {
+			what += ", "
+		}
+		what += "an unknown number of " + strings.Join(unknown, ", ")
+	}
+	return fmt.Sprintf("%s between %s and %s, %s", plural(n, "gap"), shortTime(from), shortTime(until), what), nil
+}
+
+// kindWord names the events of a kind.
+func kindWord(kind string) string {
+	if kind == "any" {
+		return "events of any kind"
+	}
+	return kind + " events"
+}
+
+func plural(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// incomplete says on stderr why an answer is not whole.
+func incomplete(stderr io.Writer, line string) error {
+	fmt.Fprintln(stderr, "incomplete: "+line)
+	return cli.ErrIncomplete
+}
