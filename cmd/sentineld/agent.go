@@ -164,7 +164,7 @@ func (a *agent) begin(ctx context.Context) error {
 		return err
 	}
 	a.link.resume(session, seq, 0, "")
-	if err := a.link.open(ctx); err != nil {
+	if err := a.link.open(ctx, false); err != nil {
 		return err
 	}
 	previous, err := a.db.BeginRun(ctx, store.Begin{Boot: a.link.client.Boot, At: a.started.UnixNano(), Failures: a.link.failures()})

@@ -155,14 +155,7 @@ func TestDrain(t *testing.T) {
 func TestSeparateProcmond(t *testing.T) {
 	l := newLab(t)
 	socket := filepath.Join(t.TempDir(), "p.sock")
-	var log syncBuffer
-	procmond := exec.Command(filepath.Join(l.bin, "procmond"), "run", "--socket", socket)
-	procmond.Stderr = &log
-	if err := procmond.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = procmond.Process.Kill(); _ = procmond.Wait() }()
-	l.wait("procmond to collect", func() bool { return strings.Contains(log.String(), "collecting") })
+	l.separate(socket)
 	l.run("--socket", socket)
 	l.mark("first")
 	l.waitMark("first")
@@ -179,6 +172,28 @@ func TestSeparateProcmond(t *testing.T) {
 	l.waitMark("again-alone")
 	l.stop()
 	l.want("SELECT count(*) AS n FROM gaps", 0)
+}
+
+// TestSeparateProcmondRestarted wants an agent to wait for the procmond that it
+// used, instead of starting one.
+func TestSeparateProcmondRestarted(t *testing.T) {
+	l := newLab(t)
+	socket := filepath.Join(t.TempDir(), "p.sock")
+	first := l.separate(socket)
+	l.run("--socket", socket)
+	if err := first.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	l.wait("the loss to be noticed", func() bool { a, _ := l.status(); return a.NoEvents != "" })
+	second := l.separate(socket)
+	l.wait("the other one to be used", func() bool {
+		a, _ := l.status()
+		return a.NoEvents == "" && a.Collector != nil && a.Collector.PID == second.Process.Pid
+	})
+	l.mark("by-the-other")
+	l.waitMark("by-the-other")
+	l.stop()
+	l.want("SELECT count(*) AS n FROM gaps", 1)
 }
 
 // TestHungProcmond wants an agent to end although its procmond does not, when it

@@ -235,3 +235,17 @@ func (l *lab) status() (a health.Agent, code int) {
 	}
 	return a, code
 }
+
+// separate starts a procmond that serves on a socket.
+func (l *lab) separate(socket string) *exec.Cmd {
+	l.Helper()
+	var log syncBuffer
+	cmd := exec.Command(filepath.Join(l.bin, "procmond"), "run", "--socket", socket)
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		l.Fatal(err)
+	}
+	l.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	l.wait("procmond to collect", func() bool { return strings.Contains(log.String(), "collecting") })
+	return cmd
+}

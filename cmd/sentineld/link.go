@@ -75,9 +75,10 @@ func (l *link) resume(session string, seq uint64, seen int64, outage string) {
 	l.session, l.seq, l.seen, l.outage = session, seq, seen, outage
 }
 
-// open connects: to a procmond that serves, else to one that it starts.
-func (l *link) open(ctx context.Context) error {
-	conn, child, err := l.connect(ctx)
+// open connects: to a procmond that serves, else to one that it starts, unless
+// there must be one that serves.
+func (l *link) open(ctx context.Context, serving bool) error {
+	conn, child, err := l.connect(ctx, serving)
 	if err != nil {
 		return err
 	}
@@ -108,13 +109,15 @@ func (l *link) failures() bool {
 	return l.latest != nil && l.latest.Failures
 }
 
-func (l *link) connect(ctx context.Context) (io.ReadWriteCloser, *child, error) {
+func (l *link) connect(ctx context.Context, serving bool) (io.ReadWriteCloser, *child, error) {
 	if l.o.Socket != "" {
 		if conn, err := (&net.Dialer{}).DialContext(ctx, "unix", l.o.Socket); err == nil {
 			l.o.Log.Info("using the procmond that runs", "socket", l.o.Socket)
 			return conn, nil, nil
 		} else if errors.Is(err, os.ErrPermission) {
 			l.o.Log.Warn("a procmond runs, but its socket may not be used", "err", err)
+		} else if serving {
+			return nil, nil, err
 		}
 	}
 	c, err := startChild(l.o)
@@ -156,12 +159,18 @@ func (l *link) run(drain, abort context.Context) {
 	}
 }
 
+// restartTime is how long a procmond that served on the socket may take to be
+// back. Without that a restart of it would leave us with one of our own, which may
+// have fewer privileges, for good.
+const restartTime = 10 * time.Second
+
 // reopen opens the connection again, with growing pauses. False: drain ended.
 func (l *link) reopen(drain context.Context) bool {
+	served, lost := l.child == nil, time.Now()
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 100*time.Millisecond, 10*time.Second
 	for {
-		err := l.open(drain)
+		err := l.open(drain, served && time.Since(lost) < restartTime)
 		if err == nil {
 			return true
 		}
