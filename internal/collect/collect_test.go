@@ -81,9 +81,9 @@ func TestHeldEventsBound(t *testing.T) {
 			time.Sleep(time.Minute)
 			return nil, nil
 		}}, sink)
-		src.events <- []event.Event{exit(key(2, 2)), exit(key(3, 3))}
+		src.events <- []event.Event{fork(key(2, 2), initKey), fork(key(3, 3), initKey)}
 		begin := time.Now()
-		src.events <- []event.Event{exit(key(4, 4))}
+		src.events <- []event.Event{fork(key(4, 4), initKey)}
 		if d := time.Since(begin); d != time.Minute {
 			t.Errorf("the next batch was taken after %s, want a minute", d)
 		}
@@ -170,7 +170,7 @@ func TestBusySource(t *testing.T) {
 		sink := &record{}
 		_, src, ran := start(t, Options{Snapshot: nobody}, sink)
 		begin := time.Now()
-		e := exit(key(2, 2))
+		e := fork(key(2, 2), initKey)
 		e.Time = begin.Add(time.Second).UnixNano()
 		synctest.Wait()
 		src.events <- []event.Event{e}
@@ -186,7 +186,7 @@ func TestBusySource(t *testing.T) {
 		_, src, ran := start(t, Options{Snapshot: nobody, HeldEvents: 1}, sink)
 		synctest.Wait()
 		begin := time.Now()
-		src.events <- []event.Event{exit(key(2, 2))}
+		src.events <- []event.Event{fork(key(2, 2), initKey)}
 		synctest.Wait()
 		if len(sink.got()) != 1 || time.Since(begin) != 0 {
 			t.Errorf("%d events after %s", len(sink.got()), time.Since(begin))
@@ -222,7 +222,7 @@ func TestSourceEndsDuringSnapshot(t *testing.T) {
 			time.Sleep(time.Minute)
 			return []event.Event{row(initKey, event.ProcessKey{}, "/init")}, nil
 		}}, sink)
-		src.events <- []event.Event{exit(key(2, 2))}
+		src.events <- []event.Event{fork(key(2, 2), initKey)}
 		src.err = lost
 		src.Close()
 		if err := <-ran; err != lost {

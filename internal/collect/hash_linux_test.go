@@ -24,9 +24,10 @@ import (
 // hashLab is a collector that hashes, with a source that the test feeds.
 type hashLab struct {
 	testing.TB
-	c   *Collector
-	src *channel
-	out chan event.Event // what the sink was given
+	c      *Collector
+	src    *channel
+	out    chan event.Event // what the sink was given
+	synced chan struct{}    // capacity 1: there was a snapshot
 }
 
 func (l *hashLab) Put(ctx context.Context, batch []event.Event) error {
@@ -40,14 +41,20 @@ func (l *hashLab) Put(ctx context.Context, batch []event.Event) error {
 	return nil
 }
 
-func (l *hashLab) Sync(ctx context.Context, live, _ []event.Event) error { return l.Put(ctx, live) }
+func (l *hashLab) Sync(ctx context.Context, live, _ []event.Event) error {
+	select {
+	case l.synced <- struct{}{}:
+	default:
+	}
+	return l.Put(ctx, live)
+}
 
 func newHashLab(t testing.TB, o HashOptions, rows ...event.Event) *hashLab {
 	t.Helper()
 	if o.Rate == 0 {
 		o.Rate = 1 << 40
 	}
-	l := &hashLab{TB: t, src: &channel{events: make(chan []event.Event)}, out: make(chan event.Event, 64)}
+	l := &hashLab{TB: t, src: &channel{events: make(chan []event.Event)}, out: make(chan event.Event, 64), synced: make(chan struct{}, 1)}
 	l.c = New(Options{Hash: o, Quiet: time.Millisecond, Snapshot: func(context.Context) ([]event.Event, error) { return rows, nil }})
 	ended := make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -58,6 +65,7 @@ func newHashLab(t testing.TB, o HashOptions, rows ...event.Event) *hashLab {
 			t.Errorf("collector: %v", err)
 		}
 	})
+	<-l.synced // what comes during it would be told as found running, too
 	return l
 }
 

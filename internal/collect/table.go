@@ -210,6 +210,23 @@ func (t *table) merge(rows []event.Event, held [][]event.Event, since int64) (li
 			t.end(key, p, since)
 		}
 	}
+	// Of some only held tells: they live at this point, and ended before they could
+	// be read. Where another process has or had the pid, the end of that one was lost,
+	// and what held tells comes behind it.
+	for _, batch := range held {
+		for i := range batch {
+			e := &batch[i]
+			if !execed[e.Process] && !ends[e.Process] || born[e.Process] || seen[e.Process] || t.procs[e.Process] != nil {
+				continue
+			}
+			if p := t.procs[t.byPID[e.Process.PID]]; p != nil && !p.ended || oldest[e.Process.PID] < e.Process.Start {
+				continue
+			}
+			r := bare(&event.Event{Process: e.Process, Parent: e.Parent, Time: since})
+			news = t.apply(news, r)
+			live = append(live, *r)
+		}
+	}
 	return live, news, late
 }
 
