@@ -237,15 +237,20 @@ func (f FS) readPlace(pid int, e *event.Event, buf []byte) {
 	}
 }
 
+// envMax bounds what is kept of an environment. A name may stand in it many times.
+const envMax = 128 << 10
+
 // readEnv fills in the variables that are wanted. Of an environment that is longer
-// than is read, none is known.
+// than is read, and where more is wanted than is kept, none is known.
 func (f FS) readEnv(pid int, e *event.Event) {
 	buf, err := f.readFile(nil, pid, "environ")
 	if err != nil || len(buf) >= readMax || len(buf) == 0 {
 		return // a process that ends has none to see either
 	}
-	e.Exec.Env = SelectEnv(buf, f.Env)
-	e.Known |= event.KnownEnv
+	if env := SelectEnv(buf, f.Env); len(env) <= envMax {
+		e.Exec.Env = env
+		e.Known |= event.KnownEnv
+	}
 }
 
 // namespace reads a link like "pid:[4026531836]".

@@ -83,6 +83,7 @@ func TestLargestEventFits(t *testing.T) {
 	args := strings.Repeat("a", 131072) // --args-max at most
 	e := event.Event{Kind: event.KindExec, Time: -1 << 63, StartNS: 1<<64 - 1, Exec: &event.Exec{
 		Exe: path, Invoked: path, Interpreter: path, Cwd: path, Comm: path, Cgroup: path, Args: args, ContainerID: path, SHA256: path,
+		Env: args, // what procfs keeps at most
 	}}
 	if n := frameTarget + len(event.Codec{}.Append(nil, &e)); n > MaxPayload {
 		t.Errorf("a frame may reach %d bytes, at most %d", n, MaxPayload)

@@ -14,6 +14,10 @@ import (
 // cost nothing, small enough that acknowledgements free memory steadily.
 const frameTarget = 64 << 10
 
+// eventMax is the most bytes of one event, so that a frame of any is not larger
+// than MaxPayload. The sources keep less of an exec: see TestLargestEventFits.
+const eventMax = MaxPayload - frameTarget
+
 // queue holds encoded frames from the moment that they were put until they are
 // acknowledged. It is bounded in bytes.
 type queue struct {
@@ -38,7 +42,7 @@ type queue struct {
 	total Dropped
 }
 
-// Dropped is what did not fit into a queue since its beginning.
+// Dropped is what did not fit into a queue, or a frame, since its beginning.
 type Dropped struct {
 	Events [event.NumKinds]uint64 // by kind
 	Gaps   uint64                 // that told of them, but of no hash
@@ -66,7 +70,12 @@ func (q *queue) put(ctx context.Context, t Type, batch []event.Event) (dropped b
 		buf = buf[:0]
 		n := 0
 		for n < len(batch) && len(buf) < frameTarget {
-			buf = q.codec.Append(buf, &batch[n])
+			size := len(buf)
+			if buf = q.codec.Append(buf, &batch[n]); len(buf)-size > eventMax {
+				batch = slices.Clone(batch)
+				batch[n] = q.tooLarge(t, &batch[n])
+				buf = q.codec.Append(buf[:size], &batch[n])
+			}
 			n++
 		}
 		if dropped, err := q.putFrame(ctx, t, buf, batch[:n]); err != nil || dropped && t == TypeSync {
@@ -75,6 +84,25 @@ func (q *queue) put(ctx context.Context, t Type, batch []event.Event) (dropped b
 		batch = batch[n:]
 	}
 	return false, nil
+}
+
+// tooLarge is what is put in the place of an event that no client would take: of a
+// list that the process lives, else that the event is lost.
+func (q *queue) tooLarge(t Type, e *event.Event) event.Event {
+	if t == TypeSync {
+		row := *e
+		row.Known, row.Exec = e.Known&(event.KnownStart|event.KnownParent), &event.Exec{}
+		return row
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.unsure = true
+	q.total.Events[e.Kind]++
+	q.total.Gaps++
+	return event.Event{
+		Kind: event.KindGap, Source: event.SourceAgent, Known: event.KnownTime | event.KnownLost, Time: e.Time,
+		Gap: &event.Gap{Until: e.Time, Of: e.Kind, Lost: 1, Cause: "the event was larger than a frame"},
+	}
 }
 
 func (q *queue) putFrame(ctx context.Context, t Type, payload []byte, batch []event.Event) (dropped bool, err error) {

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -234,6 +235,66 @@ func TestEventLargerThanQueue(t *testing.T) {
 		}
 		c.Close()
 		<-served
+	})
+}
+
+// An event that no frame can hold does not end the stream: it is told as lost, and
+// a list still has the process.
+func TestEventLargerThanFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewServer(ServerOptions{Boot: testBoot})
+		huge := numbered(event.KindExec, 2, MaxPayload)
+		huge.Known |= event.KnownArgs | event.KnownParent
+		huge.Parent = event.ProcessKey{Boot: testBoot, PID: 9, Start: 1}
+		// As much as can be is gathered ahead of one that is just not too large.
+		large := numbered(event.KindExec, 4, 0)
+		large.Exec.Args = string(make([]byte, eventMax-len(event.Codec{Boot: testBoot}.Append(nil, &large))-8))
+		batch := []event.Event{numbered(event.KindFork, 1, 0), huge, numbered(event.KindExec, 3, frameTarget-500), large, numbered(event.KindFork, 5, 0)}
+		if err := s.Put(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Sync(t.Context(), []event.Event{numbered(event.KindExec, 6, 10), huge}, nil); err != nil {
+			t.Fatal(err)
+		}
+		c, served := connect(t, s, Hello{Session: s.session})
+		if !c.Welcome.Resumed {
+			t.Error("another list is asked for, though one was put since")
+		}
+		var got []event.Event
+		for len(got) < len(batch) {
+			m := next(t, c)
+			got = append(got, m.Events...)
+		}
+		lost := gap(huge.Time, event.KindExec, 1, event.KnownLost)
+		lost.Source, lost.Gap.Until, lost.Gap.Cause = event.SourceAgent, huge.Time, "the event was larger than a frame"
+		want := slices.Clone(batch)
+		want[1] = lost
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		alive := huge
+		alive.Known, alive.Exec = event.KnownStart|event.KnownParent, &event.Exec{}
+		if diff := cmp.Diff([]event.Event{numbered(event.KindExec, 6, 10), alive}, next(t, c).Events); diff != "" {
+			t.Errorf("list (-want +got):\n%s", diff)
+		}
+		if huge.Exec.Args == "" || batch[1].Kind != event.KindExec {
+			t.Error("the event of the caller was changed")
+		}
+		total := Dropped{Gaps: 1}
+		total.Events[event.KindExec] = 1
+		if diff := cmp.Diff(total, s.Dropped()); diff != "" {
+			t.Errorf("totals (-want +got):\n%s", diff)
+		}
+		c.Close()
+		<-served
+		// Without a list behind it, the next client needs one.
+		s = NewServer(ServerOptions{Boot: testBoot})
+		if err := s.Put(t.Context(), []event.Event{huge}); err != nil {
+			t.Fatal(err)
+		}
+		if c, _ := connect(t, s, Hello{Session: s.session}); c.Welcome.Resumed || !c.Welcome.Told {
+			t.Errorf("resumed %v, told %v", c.Welcome.Resumed, c.Welcome.Told)
+		}
 	})
 }
 
