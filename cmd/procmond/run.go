@@ -27,6 +27,9 @@ const (
 	// drainTime is how long a client may take to make room for what the kernel's
 	// buffer holds at the first signal, and then to store it.
 	drainTime = 5 * time.Second
+
+	// quietLeast is more than a busy machine keeps a program from running.
+	quietLeast = 50 * time.Millisecond
 )
 
 type runCmd struct {
@@ -83,7 +86,7 @@ func (r *runCmd) Run(ctx context.Context, log *slog.Logger, std streams) error {
 	}
 	m := &monitor{started: time.Now(), src: src, hashRate: r.HashRate, failures: r.ExecFailures}
 	m.collector = collect.New(collect.Options{
-		Snapshot: r.snapshot(boot), Lookup: r.lookup(boot), Quiet: 3 * r.FlushDelay, Log: log,
+		Snapshot: r.snapshot(boot), Lookup: r.lookup(boot), Quiet: max(3*r.FlushDelay, quietLeast), Log: log,
 		Hash: collect.HashOptions{Rate: r.HashRate, MaxBytes: r.HashMax},
 	})
 	var sink collect.Sink

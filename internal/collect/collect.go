@@ -38,10 +38,12 @@ type Options struct {
 	// the next snapshot.
 	Lookup func(ctx context.Context, pids []uint32) ([]event.Event, error)
 	// Quiet is how long a source with nothing to say is waited for before its
-	// buffer counts as empty; at least twice its FlushDelay. 0 = 150 ms.
+	// buffer counts as empty, unless the source says that it is not; at least twice
+	// its FlushDelay. 0 = 150 ms.
 	Quiet time.Duration
 	// HeldEvents bounds what is held back while a snapshot is taken; beyond it
-	// events wait in the source's own buffer. 0 = 50,000.
+	// events wait in the source's own buffer. It bounds again what is held back of
+	// those, until they reach the snapshot's end; beyond it a gap is told. 0 = 50,000.
 	HeldEvents int
 	Hash       HashOptions
 	Log        *slog.Logger
@@ -77,9 +79,10 @@ type Collector struct {
 	hash     *hasher       // nil = nothing is hashed
 
 	// Owned by Run.
-	table table
-	sink  Sink
-	lossy bool // something was lost since the last snapshot
+	table  table
+	sink   Sink
+	lossy  bool  // something was lost since the last snapshot
+	newest int64 // time of the last event that the source gave, Unix ns; when Run began until there is one
 
 	stats atomic.Pointer[Stats]
 	count Stats // Run's own copy
@@ -114,7 +117,7 @@ func (c *Collector) Stats() Stats {
 // Run collects until src's Events are closed, which is how it is stopped: by
 // closing src. ctx aborts it. The error is src's, the sink's or ctx's.
 func (c *Collector) Run(ctx context.Context, src source.Source, sink Sink) error {
-	c.table, c.sink, c.lossy = newTable(), sink, false
+	c.table, c.sink, c.lossy, c.newest = newTable(), sink, false, time.Now().UnixNano()
 	if c.hash != nil {
 		// Nobody waits for its end: it may hang in a file system that does not
 		// answer, and what it has not hashed yet is given up.
@@ -175,6 +178,7 @@ func (c *Collector) live(ctx context.Context, batch []event.Event) (lost bool, e
 		out = c.table.apply(out, e)
 	}
 	c.lossy = c.lossy || lost
+	c.passed(batch)
 	c.hash.add(out)
 	if err := c.sink.Put(ctx, out); err != nil {
 		return lost, err
@@ -199,16 +203,16 @@ func (c *Collector) publish(out []event.Event) {
 func (c *Collector) sync(ctx context.Context, src source.Source) (open bool, err error) {
 	// What starts from here on is told by the source, or counted as lost.
 	since := time.Now().UnixNano()
-	held, rows, open, err := c.scan(ctx, src, c.o.Snapshot)
+	l, err := c.scan(ctx, src, c.o.Snapshot)
 	if err != nil {
-		return open, err
+		return l.open, err
 	}
-	remember(src, rows)
-	live, news, late := c.table.merge(rows, held, since)
+	remember(src, l.rows)
+	live, news, late := c.table.merge(l.rows, l.held, since)
 	c.hash.add(live)
 	c.hash.copies(news) // all of them are in live
 	if err := c.sink.Sync(ctx, live, news); err != nil {
-		return open, err
+		return l.open, err
 	}
 	c.count.Syncs++
 	if c.lossy {
@@ -216,13 +220,13 @@ func (c *Collector) sync(ctx context.Context, src source.Source) (open bool, err
 	}
 	c.lossy = false
 	c.publish(news)
-	if err := c.release(ctx, held); err != nil {
-		return open, err
+	if err := c.release(ctx, l); err != nil {
+		return l.open, err
 	}
 	if err := c.found(ctx, c.table.catchUp(late)); err != nil {
-		return open, err
+		return l.open, err
 	}
-	return c.lookUp(ctx, src, held, open)
+	return c.lookUp(ctx, src, l)
 }
 
 // maxLookups is how often in a row processes are looked up: each time only those
@@ -232,28 +236,26 @@ const maxLookups = 4
 // lookUp closes what a snapshot leaves open: what a process runs that was forked
 // after the pids were listed, when it was not known what its parent ran either,
 // since that did an exec before its row could tell.
-func (c *Collector) lookUp(ctx context.Context, src source.Source, held [][]event.Event, open bool) (bool, error) {
+func (c *Collector) lookUp(ctx context.Context, src source.Source, l look) (open bool, err error) {
 	for range maxLookups {
-		pids := c.table.unknown(held)
-		if !open || c.o.Lookup == nil || len(pids) == 0 {
+		pids := c.table.unknown(l.held)
+		if !l.open || c.o.Lookup == nil || len(pids) == 0 {
 			break
 		}
-		var rows []event.Event
-		var err error
-		held, rows, open, err = c.scan(ctx, src, func(ctx context.Context) ([]event.Event, error) { return c.o.Lookup(ctx, pids) })
+		l, err = c.scan(ctx, src, func(ctx context.Context) ([]event.Event, error) { return c.o.Lookup(ctx, pids) })
 		if err != nil {
-			return open, err
+			return l.open, err
 		}
-		remember(src, rows)
+		remember(src, l.rows)
 		// They come first: held is what happened since, or while they were read.
-		if err := c.found(ctx, c.table.settle(rows, held)); err != nil {
-			return open, err
+		if err := c.found(ctx, c.table.settle(l.rows, l.held)); err != nil {
+			return l.open, err
 		}
-		if err := c.release(ctx, held); err != nil {
-			return open, err
+		if err := c.release(ctx, l); err != nil {
+			return l.open, err
 		}
 	}
-	return open, nil
+	return l.open, nil
 }
 
 // remember tells a source that only looks now and then what a snapshot found in
@@ -264,9 +266,12 @@ func remember(src source.Source, rows []event.Event) {
 	}
 }
 
-// release passes on what was held back.
-func (c *Collector) release(ctx context.Context, held [][]event.Event) error {
-	for _, batch := range held {
+// release passes on what was held back, and before it that some may be missing.
+func (c *Collector) release(ctx context.Context, l look) error {
+	if err := c.found(ctx, l.gap); err != nil {
+		return err
+	}
+	for _, batch := range l.held {
 		lost, err := c.live(ctx, batch)
 		if err != nil {
 			return err
@@ -291,9 +296,21 @@ func (c *Collector) found(ctx context.Context, news []event.Event) error {
 	return nil
 }
 
+// maxSilences is how often in a row a source is waited for that has something in
+// its buffer and gives nothing.
+const maxSilences = 20
+
+// look is a snapshot and what the source told meanwhile.
+type look struct {
+	rows []event.Event
+	held [][]event.Event // reaches the end of the snapshot, unless there is a gap
+	open bool            // the source has not ended
+	gap  []event.Event   // at most one: where held ends too early
+}
+
 // scan runs a snapshot and gathers the source's batches until they reach the
 // snapshot's end.
-func (c *Collector) scan(ctx context.Context, src source.Source, snapshot func(context.Context) ([]event.Event, error)) (held [][]event.Event, rows []event.Event, open bool, err error) {
+func (c *Collector) scan(ctx context.Context, src source.Source, snapshot func(context.Context) ([]event.Event, error)) (look, error) {
 	type result struct {
 		rows []event.Event
 		err  error
@@ -306,52 +323,106 @@ func (c *Collector) scan(ctx context.Context, src source.Source, snapshot func(c
 		done <- result{rows, err}
 	}()
 
+	l := look{open: true}
 	var scanned <-chan result = done
 	var quiet <-chan time.Time
-	events := src.Events()
 	var end int64 // of the snapshot, Unix ns; 0 = not yet
-	n := 0
+	n := 0        // events held, from before end or from behind it
+	silences := 0
+	take := func(batch []event.Event, ok bool) (complete bool) {
+		if !ok {
+			l.open = false
+			return end != 0 // else let the snapshot finish; then it is over
+		}
+		if len(batch) == 0 {
+			return false
+		}
+		l.held = append(l.held, batch)
+		n += len(batch)
+		c.passed(batch)
+		if end == 0 || c.newest >= end {
+			return end != 0
+		}
+		if n >= c.o.HeldEvents {
+			l.gap = c.early()
+			return true
+		}
+		quiet, silences = time.After(c.o.Quiet), 0
+		return false
+	}
 	for {
+		events := src.Events()
+		if !l.open || end == 0 && n >= c.o.HeldEvents {
+			events = nil
+		}
 		select {
 		case r := <-scanned:
 			if r.err != nil {
-				return held, nil, true, fmt.Errorf("take snapshot of the process list: %w", r.err)
+				return l, fmt.Errorf("take snapshot of the process list: %w", r.err)
 			}
-			rows, scanned, end = r.rows, nil, time.Now().UnixNano()
-			if n >= c.o.HeldEvents || events == nil {
-				return held, rows, events != nil, nil
+			if l.rows = r.rows; !l.open {
+				return l, nil
 			}
+			scanned, end, n = nil, time.Now().UnixNano(), 0
 			quiet = time.After(c.o.Quiet)
 		case batch, ok := <-events:
-			if !ok {
-				events = nil // let the snapshot finish; then it is over
-				if end != 0 {
-					return held, rows, false, nil
-				}
-				continue
-			}
-			if len(batch) == 0 {
-				continue
-			}
-			held = append(held, batch)
-			n += len(batch)
-			if end != 0 {
-				if batch[len(batch)-1].Time >= end || n >= c.o.HeldEvents {
-					return held, rows, true, nil
-				}
-				quiet = time.After(c.o.Quiet)
-			} else if n >= c.o.HeldEvents {
-				// Full: wait for the snapshot alone.
-				r := <-scanned
-				if r.err != nil {
-					return held, nil, true, fmt.Errorf("take snapshot of the process list: %w", r.err)
-				}
-				return held, r.rows, true, nil
+			if take(batch, ok) {
+				return l, nil
 			}
 		case <-quiet:
-			return held, rows, true, nil
+			// When this process was kept from running for so long, there are events,
+			// but nobody has had the time to give them. They go from the buffer to the
+			// channel, so that one is looked at first.
+			waiting := backlog(src) > 0
+			select {
+			case batch, ok := <-events:
+				if take(batch, ok) {
+					return l, nil
+				}
+			default:
+				if silences++; waiting && silences == maxSilences {
+					l.gap = c.early()
+				}
+				if !waiting || silences == maxSilences {
+					return l, nil
+				}
+			}
+			quiet = time.After(c.o.Quiet)
 		case <-ctx.Done():
-			return held, nil, true, ctx.Err()
+			return l, ctx.Err()
 		}
 	}
+}
+
+// early is the gap that tells that a list was made before the source had told all
+// from before its end. What it tells later may be known from the list by then, and
+// is left out: that a process was forked, or how it ended. No other list is needed:
+// the table comes out right all the same.
+func (c *Collector) early() []event.Event {
+	return []event.Event{{
+		Kind: event.KindGap, Source: event.SourceAgent, Known: event.KnownTime, Time: c.newest,
+		Gap: &event.Gap{Until: max(c.newest, time.Now().UnixNano()), Cause: earlyCause},
+	}}
+}
+
+const earlyCause = "the list of processes overtook the events"
+
+// passed notes up to when the source has told, if batch has more than gaps, whose
+// times are older.
+func (c *Collector) passed(batch []event.Event) {
+	for i := len(batch) - 1; i >= 0; i-- {
+		if batch[i].Kind != event.KindGap {
+			c.newest = batch[i].Time
+			return
+		}
+	}
+}
+
+// backlog is how many bytes wait in a source's buffer, if it can say that.
+func backlog(src source.Source) int {
+	if b, ok := src.(interface{ Backlog() (waiting, size int) }); ok {
+		waiting, _ := b.Backlog()
+		return waiting
+	}
+	return 0
 }

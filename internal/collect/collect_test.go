@@ -3,6 +3,7 @@ package collect
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -186,14 +187,121 @@ func TestBusySource(t *testing.T) {
 		_, src, ran := start(t, Options{Snapshot: nobody, HeldEvents: 1}, sink)
 		synctest.Wait()
 		begin := time.Now()
-		src.events <- []event.Event{fork(key(2, 2), initKey)}
+		e := fork(key(2, 2), initKey)
+		e.Time = begin.Add(-time.Second).UnixNano() // there may be more from before the snapshot
+		src.events <- []event.Event{e}
 		synctest.Wait()
-		if len(sink.got()) != 1 || time.Since(begin) != 0 {
-			t.Errorf("%d events after %s", len(sink.got()), time.Since(begin))
+		if diff := cmp.Diff([]event.Event{earlyGap(e.Time, begin), e}, sink.got()); diff != "" || time.Since(begin) != 0 {
+			t.Errorf("after %s (-want +got):\n%s", time.Since(begin), diff)
 		}
 		src.Close()
 		<-ran
 	})
+}
+
+func earlyGap(from int64, until time.Time) event.Event {
+	return event.Event{
+		Kind: event.KindGap, Source: event.SourceAgent, Known: event.KnownTime, Time: from,
+		Gap: &event.Gap{Until: until.UnixNano(), Cause: "the list of processes overtook the events"},
+	}
+}
+
+// With as much held back as may be when the snapshot is there, what the source still
+// has from before its end is waited for: no fork and no exit is left out.
+func TestHeldEventsBoundLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, c := key(2, 2), key(3, 3), key(4, 4)
+		sink := &record{}
+		_, src, ran := start(t, Options{HeldEvents: 2, Snapshot: func(context.Context) ([]event.Event, error) {
+			time.Sleep(time.Minute)
+			return []event.Event{row(a, initKey, "/a"), row(c, initKey, "/c")}, nil
+		}}, sink)
+		src.events <- []event.Event{fork(a, initKey), fork(b, initKey)}
+		src.events <- []event.Event{exit(b)} // the list does not have it any more
+		last := fork(c, initKey)
+		last.Time = time.Now().UnixNano()
+		src.events <- []event.Event{last}
+		synctest.Wait()
+		want := []string{"fork 2-2", "fork 3-3", "exit 3-3", "fork 4-4", "exec 2-2 /a (snapshot)", "exec 4-4 /c (snapshot)"}
+		if diff := cmp.Diff(want, words(sink.got())); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		src.Close()
+		<-ran
+	})
+}
+
+// A source whose buffer is not empty is not quiet, whatever kept it from giving
+// what is there: for a while.
+func TestQuietWithBacklog(t *testing.T) {
+	a := key(2, 2)
+	snapshot := func(context.Context) ([]event.Event, error) { return []event.Event{row(a, initKey, "/a")}, nil }
+	for _, test := range []struct {
+		name  string
+		run   func(src *buffered)
+		want  []string
+		after time.Duration
+	}{
+		{"given later", func(src *buffered) {
+			var given atomic.Bool
+			src.backlog = func() int {
+				if given.Load() {
+					return 0
+				}
+				return 1
+			}
+			time.Sleep(time.Second)
+			given.Store(true)
+			src.events <- []event.Event{fork(a, initKey)}
+		}, []string{"fork 2-2", "exec 2-2 /a (snapshot)"}, time.Second + 150*time.Millisecond},
+		{"given at the last moment", func(src *buffered) {
+			once := []event.Event{fork(a, initKey)}
+			src.backlog = func() int {
+				if once != nil {
+					src.events <- once
+				}
+				once = nil
+				return 0
+			}
+		}, []string{"fork 2-2", "exec 2-2 /a (snapshot)"}, 300 * time.Millisecond},
+		{"never given", func(src *buffered) {
+			src.backlog = func() int { return 1 }
+		}, []string{"exec 2-2 /a (snapshot)", "gap"}, 3 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin := time.Now()
+				sink := &record{}
+				src := &buffered{channel: channel{events: make(chan []event.Event, 1)}}
+				ran := make(chan error, 1)
+				c := New(Options{Snapshot: snapshot})
+				go test.run(src)
+				synctest.Wait()
+				go func() { ran <- c.Run(t.Context(), src, sink) }()
+				time.Sleep(test.after - 1)
+				if got := sink.got(); len(got) != 0 {
+					t.Errorf("too early: %q", words(got))
+				}
+				time.Sleep(1)
+				synctest.Wait()
+				got := sink.got()
+				if diff := cmp.Diff(test.want, words(got)); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+				if last := got[len(got)-1]; last.Kind == event.KindGap {
+					if diff := cmp.Diff(earlyGap(begin.UnixNano(), time.Now()), last); diff != "" {
+						t.Errorf("(-want +got):\n%s", diff)
+					}
+				}
+				time.Sleep(time.Hour)
+				if s := c.Stats(); s.Syncs != 1 || s.Duplicate != 0 {
+					t.Errorf("%d syncs, %d duplicates", s.Syncs, s.Duplicate)
+				}
+				src.Close()
+				<-ran
+			})
+		})
+	}
 }
 
 func TestNeedSync(t *testing.T) {

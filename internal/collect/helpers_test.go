@@ -51,6 +51,14 @@ func (c *channel) Events() <-chan []event.Event { return c.events }
 func (c *channel) Err() error                   { return c.err }
 func (c *channel) Close() error                 { close(c.events); return nil }
 
+// buffered is a source that can say what it has not given yet.
+type buffered struct {
+	channel
+	backlog func() int
+}
+
+func (b *buffered) Backlog() (waiting, size int) { return b.backlog(), 1 << 20 }
+
 // record is a sink that keeps what it gets.
 type record struct {
 	mu     sync.Mutex // guards the rest
