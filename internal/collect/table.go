@@ -161,6 +161,9 @@ func (t *table) merge(rows []event.Event, held [][]event.Event, since int64) (li
 	for _, batch := range held {
 		for i := range batch {
 			e := &batch[i]
+			if p := t.procs[e.Process]; p != nil && (p.ended || e.Kind == event.KindFork) {
+				continue // told twice
+			}
 			if start, ok := oldest[e.Process.PID]; e.Kind != event.KindGap && (!ok || e.Process.Start < start) {
 				oldest[e.Process.PID] = e.Process.Start
 			}
@@ -186,11 +189,16 @@ func (t *table) merge(rows []event.Event, held [][]event.Event, since int64) (li
 		r := &rows[i]
 		seen[r.Process] = true
 		p := t.procs[r.Process]
-		if born[r.Process] && !execed[r.Process] {
-			late = append(late, *r)
-		}
-		start, ok := oldest[r.Process.PID]
-		if born[r.Process] || p != nil && p.ended || ok && start < r.Process.Start {
+		switch start, ok := oldest[r.Process.PID]; {
+		case p != nil && p.ended:
+			continue
+		case p != nil: // what held tells of an older one comes too late
+		case born[r.Process]:
+			if !execed[r.Process] {
+				late = append(late, *r)
+			}
+			continue
+		case ok && start < r.Process.Start:
 			continue
 		}
 		if execed[r.Process] {
