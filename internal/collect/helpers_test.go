@@ -65,7 +65,7 @@ type record struct {
 	stream []event.Event
 	lists  [][]event.Event
 	err    error // of the next call
-	onSync func(live []event.Event)
+	onSync func(live, news []event.Event)
 }
 
 func (r *record) Put(_ context.Context, batch []event.Event) error {
@@ -81,7 +81,7 @@ func (r *record) Sync(_ context.Context, live, news []event.Event) error {
 	r.stream = append(r.stream, news...)
 	r.lists = append(r.lists, live)
 	if r.onSync != nil {
-		r.onSync(live)
+		r.onSync(live, news)
 	}
 	return r.err
 }

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/source"
 )
 
 // action is one thing that happens in the world of TestAgainstTruth.
@@ -22,26 +23,36 @@ type action struct {
 	Pick   int           // which process does it
 	Wait   time.Duration // before it
 	Lost   bool          // the source does not see it, and says so in a gap
-	Twice  bool          // the source tells it twice
+	Twice  bool          // the source tells it twice, the second time in a batch of its own
 	Flush  bool          // the source delivers what it has
+	Stall  time.Duration // from here on the source delivers nothing for so long
 	Resync bool          // somebody asks for a list
 }
 
 type truthPlan struct {
 	Before  int // processes that are there before anybody looks
 	Actions []action
+	Held    int             // Options.HeldEvents
+	Stalls  bool            // the source has stalls, and says how much waits in it
 	Read    []time.Duration // how long the snapshot takes for each half of a row, in turn
 }
 
 func drawTruth(t *rapid.T, losses bool) truthPlan {
 	wait := rapid.Map(rapid.IntRange(0, 20), func(n int) time.Duration { return time.Duration(n) * time.Millisecond })
 	chance := func(t *rapid.T, label string, one, in int) bool { return rapid.IntRange(1, in).Draw(t, label) <= one }
+	stalls := rapid.Bool().Draw(t, "stalls")
 	return truthPlan{
+		Stalls: stalls, Held: rapid.OneOf(rapid.Just(0), rapid.IntRange(1, 20)).Draw(t, "held"),
 		Before: rapid.IntRange(0, 5).Draw(t, "before"),
 		Actions: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) action {
+			var stall time.Duration
+			if stalls && chance(t, "stall", 1, 12) {
+				stall = 10 * wait.Draw(t, "stall for")
+			}
 			return action{
-				Kind: rapid.SampledFrom([]event.Kind{event.KindFork, event.KindFork, event.KindExec, event.KindExit}).Draw(t, "kind"),
-				Pick: rapid.IntRange(0, 100).Draw(t, "pick"), Wait: wait.Draw(t, "wait"),
+				Stall: stall,
+				Kind:  rapid.SampledFrom([]event.Kind{event.KindFork, event.KindFork, event.KindExec, event.KindExit}).Draw(t, "kind"),
+				Pick:  rapid.IntRange(0, 100).Draw(t, "pick"), Wait: wait.Draw(t, "wait"),
 				Lost: losses && chance(t, "lost", 1, 4), Twice: chance(t, "twice", 1, 6),
 				Flush: chance(t, "flush", 1, 3), Resync: chance(t, "resync", 1, 12),
 			}
@@ -55,12 +66,20 @@ type life struct {
 	key, parent event.ProcessKey
 	image       string
 	alive       bool
+	born, died  moment
 
 	// What the source told of it.
 	forkTold, exitTold bool
-	execsTold          []uint64 // their inodes, which number them
+	execsTold          []moment // their numbers are their inodes, too
 	forkLost, exitLost bool
 	execLost           bool
+}
+
+// moment is when a thing happened: which one it was, and at what time. The source
+// tells them in this order. Zero: it did not, or before anybody looked.
+type moment struct {
+	n  uint64
+	at int64 // Unix ns
 }
 
 // world is the truth, and the kernel's end of the source. Its pids are few, so
@@ -70,7 +89,10 @@ type world struct {
 	lives   map[event.ProcessKey]*life
 	tick    uint64
 	pending []event.Event // not delivered yet
+	again   []event.Event // to be told a second time in the next batch
 	oldest  time.Time     // of pending
+	stalled time.Time     // until then nothing is delivered
+	n       uint64        // things that happened
 	lost    [event.NumKinds]uint64
 	events  chan []event.Event
 	read    []time.Duration
@@ -122,6 +144,8 @@ func (w *world) act(a action) {
 	list := w.alive()
 	l := list[a.Pick%len(list)]
 	var e event.Event
+	w.n++
+	now := moment{w.n, time.Now().UnixNano()}
 	switch a.Kind {
 	case event.KindFork:
 		child := w.fork(l.key)
@@ -129,37 +153,51 @@ func (w *world) act(a action) {
 			return
 		}
 		e = fork(child.key, l.key)
-		child.forkTold, child.forkLost = !a.Lost, a.Lost
+		child.forkTold, child.forkLost, child.born = !a.Lost, a.Lost, now
 	case event.KindExec:
 		w.tick++
 		l.image = fmt.Sprint("image", w.tick)
 		e = exec(l.key, l.image)
-		e.Exec.Inode = w.tick
+		e.Exec.Inode = now.n
 		if a.Lost {
 			l.execLost = true
 		} else {
-			l.execsTold = append(l.execsTold, w.tick)
+			l.execsTold = append(l.execsTold, now)
 		}
 		a.Twice = false // a second exec is a second exec
 	case event.KindExit:
 		if l.key == initKey {
 			return
 		}
-		l.alive = false
+		l.alive, l.died = false, now
 		e = exit(l.key)
 		l.exitTold, l.exitLost = !a.Lost, a.Lost
 	}
-	if e.Time = time.Now().UnixNano(); len(w.pending) == 0 {
+	// StartNS is not known, and so nobody's but the reader's.
+	if e.Time, e.StartNS = now.at, now.n; len(w.pending) == 0 {
 		w.oldest = time.Now()
 	}
-	switch {
-	case a.Lost:
+	if a.Lost {
 		w.lost[e.Kind]++
-	case a.Twice:
-		w.pending = append(w.pending, e, e)
-	default:
-		w.pending = append(w.pending, e)
+		return
 	}
+	w.pending = append(w.pending, e)
+	if a.Twice {
+		w.again = append(w.again, e)
+	}
+}
+
+// backlog is how much is not delivered.
+func (w *world) backlog() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.pending)
+}
+
+func (w *world) stall(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stalled = time.Now().Add(d)
 }
 
 const worldFlush = 50 * time.Millisecond // twice that fits into the collector's Quiet
@@ -168,7 +206,7 @@ const worldFlush = 50 * time.Millisecond // twice that fits into the collector's
 func (w *world) flush(now bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !now && (len(w.pending) == 0 || time.Since(w.oldest) < worldFlush-20*time.Millisecond) {
+	if !now && (len(w.pending) == 0 || time.Since(w.oldest) < worldFlush-20*time.Millisecond) || time.Now().Before(w.stalled) {
 		return
 	}
 	for k, n := range w.lost {
@@ -180,7 +218,7 @@ func (w *world) flush(now bool) {
 	}
 	w.lost = [event.NumKinds]uint64{}
 	w.events <- w.pending // an empty batch is no news, but not forbidden
-	w.pending = nil
+	w.pending, w.again, w.oldest = w.again, nil, time.Now()
 }
 
 func (w *world) pause() {
@@ -234,7 +272,22 @@ type reader struct {
 	alive map[event.ProcessKey]bool
 	image map[event.ProcessKey]string // exe and args; "" = not told
 	at    int                         // events of the stream that were read
+	n     uint64                      // number of the newest of them
+	early []event.Event               // the gaps among them that say that a list overtook events
+	doubt []doubt
 	fault error
+}
+
+// doubt is a fault of a list, which is none if the next event of the stream says
+// that the list overtook events.
+type doubt struct {
+	next int
+	text string
+}
+
+// excused reports whether a thing may be left out.
+func (r *reader) excused(m moment) bool {
+	return slices.ContainsFunc(r.early, func(e event.Event) bool { return e.Time <= m.at && m.at <= e.Gap.Until })
 }
 
 func (r *reader) fail(format string, args ...any) {
@@ -247,12 +300,16 @@ func (r *reader) fail(format string, args ...any) {
 func (r *reader) follow(stream []event.Event) {
 	for ; r.at < len(stream); r.at++ {
 		e := stream[r.at]
+		r.n = max(r.n, e.StartNS)
+		if e.Kind == event.KindGap && e.Source == event.SourceAgent {
+			r.early = append(r.early, e)
+		}
 		was, known := r.alive[e.Process]
 		if known && !was {
 			r.fail("%s of %s behind its exit", e.Kind, e.Process)
 		}
 		for k, alive := range r.alive {
-			if alive && k.PID == e.Process.PID && k != e.Process {
+			if alive && k.PID == e.Process.PID && k != e.Process && !r.excused(moment{at: e.Time}) {
 				r.fail("%s of %s while %s has its pid", e.Kind, e.Process, k)
 			}
 		}
@@ -311,11 +368,14 @@ func TestAgainstTruth(t *testing.T) {
 
 func runTruth(ctx context.Context, p truthPlan, losses bool) error {
 	w := newWorld(p)
-	src := &channel{events: w.events}
+	var src source.Source = &channel{events: w.events}
+	if p.Stalls {
+		src = &buffered{channel: channel{events: w.events}, backlog: w.backlog}
+	}
 	r := &reader{alive: map[event.ProcessKey]bool{}, image: map[event.ProcessKey]string{}}
 	sink := &record{}
-	sink.onSync = func(live []event.Event) { // with sink.mu held
-		r.follow(sink.stream)
+	sink.onSync = func(live, news []event.Event) { // with sink.mu held
+		r.follow(sink.stream[:len(sink.stream)-len(news)])
 		list := map[event.ProcessKey]bool{}
 		for _, e := range live {
 			if list[e.Process] {
@@ -323,23 +383,31 @@ func runTruth(ctx context.Context, p truthPlan, losses bool) error {
 			}
 			list[e.Process] = true
 		}
+		w.compare(r, list, len(sink.stream))
+		r.follow(sink.stream)
 		if got, want := texts(list), texts(r.living()); got != want {
 			r.fail("a list has %s, the stream up to it %s", got, want)
 		}
 	}
-	c := New(Options{Snapshot: w.snapshot, Lookup: w.lookup, Quiet: 3 * worldFlush})
+	c := New(Options{Snapshot: w.snapshot, Lookup: w.lookup, Quiet: 3 * worldFlush, HeldEvents: p.Held})
 	ran := make(chan error, 1)
 	go func() { ran <- c.Run(ctx, src, sink) }()
 
 	for _, a := range p.Actions {
 		time.Sleep(a.Wait)
+		if a.Stall > 0 {
+			w.stall(a.Stall)
+		}
 		w.act(a)
 		w.flush(a.Flush)
 		if a.Resync {
 			c.NeedSync()
 		}
 	}
-	w.flush(true)
+	w.stall(0)
+	for range 2 { // the second time for what is told twice
+		w.flush(true)
+	}
 	time.Sleep(time.Minute)
 	read := func() {
 		sink.mu.Lock()
@@ -347,7 +415,7 @@ func runTruth(ctx context.Context, p truthPlan, losses bool) error {
 		r.follow(sink.stream)
 	}
 	read()
-	w.check(r, losses, false)
+	w.check(r, losses || len(r.early) > 0, false)
 	c.NeedSync() // of a world at rest: now everything must be known
 	time.Sleep(time.Minute)
 	read()
@@ -359,7 +427,15 @@ func runTruth(ctx context.Context, p truthPlan, losses bool) error {
 	if err := <-ran; err != nil {
 		return err
 	}
-	w.checkOnce(r, sink.stream, losses)
+	w.checkOnce(r, sink.stream, losses || len(r.early) > 0)
+	for _, d := range r.doubt {
+		if d.next == len(sink.stream) || sink.stream[d.next].Kind != event.KindGap || sink.stream[d.next].Source != event.SourceAgent {
+			r.fail("%s", d.text)
+		}
+	}
+	if p.Held == 0 && len(r.early) > 0 {
+		r.fail("a list overtook events, though all could be held: %+v", r.early)
+	}
 	inTable := map[event.ProcessKey]bool{}
 	for k, q := range c.table.procs {
 		if !q.ended {
@@ -378,6 +454,24 @@ func (w *world) living() map[event.ProcessKey]bool {
 		m[l.key] = true
 	}
 	return m
+}
+
+// compare compares a list with who lives at that point of the stream up to which r
+// has read: whoever was born up to it, and did not die up to it. Of a process whose
+// birth or death was lost, the point is not known. next is where the stream goes on.
+func (w *world) compare(r *reader, list map[event.ProcessKey]bool, next int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for k, l := range w.lives {
+		alive, known := r.alive[k] // as told by a list: what the source told of it was left out
+		born := l.born.n <= r.n || known
+		died := l.died.n != 0 && l.died.n <= r.n || known && !alive
+		switch {
+		case l.forkLost && (!born || l.died.n != 0), l.exitLost && l.died.n != 0 && born:
+		case list[k] != (born && !died):
+			r.doubt = append(r.doubt, doubt{next, fmt.Sprintf("in a list is %s: %v; it is born: %v, dead: %v", k, list[k], born, died)})
+		}
+	}
 }
 
 // check compares what a reader of the stream believes with the truth. Where an
@@ -416,18 +510,18 @@ func (w *world) checkOnce(r *reader, stream []event.Event, losses bool) {
 	}
 	for k, l := range w.lives {
 		want := map[bool]int{true: 1}
-		if forks[k] != want[l.forkTold] {
+		if forks[k] != want[l.forkTold] && !(forks[k] == 0 && r.excused(l.born)) {
 			r.fail("%d forks of %s are told, the source told %v", forks[k], k, l.forkTold)
 		}
-		if exits[k] != want[l.exitTold] {
+		if exits[k] != want[l.exitTold] && !(exits[k] == 0 && presumed[k] == 1 && r.excused(l.died)) {
 			r.fail("%d exits of %s are told, the source told %v", exits[k], k, l.exitTold)
 		}
-		if presumed[k] > want[l.exitLost] {
+		if presumed[k] > want[l.exitLost || exits[k] == 0 && r.excused(l.died)] {
 			r.fail("%d exits of %s are presumed, lost was %v", presumed[k], k, l.exitLost)
 		}
-		for _, n := range l.execsTold {
-			if execs[n] != 1 {
-				r.fail("exec %d of %s is told %d times", n, k, execs[n])
+		for _, m := range l.execsTold {
+			if execs[m.n] != 1 && !(execs[m.n] == 0 && r.excused(m)) {
+				r.fail("exec %d of %s is told %d times", m.n, k, execs[m.n])
 			}
 		}
 		if !losses && found[k] > 1 {
