@@ -34,7 +34,17 @@ type tombstone struct {
 type proc struct {
 	parent event.ProcessKey
 	image  uint64 // hash of exe and args; 0 = not known
+	start  uint32 // see startOf
 	ended  bool
+}
+
+// startOf is where in the tick of its key the process of an event started: ns, and
+// 1, so that 0 is not known.
+func startOf(e *event.Event) uint32 {
+	if !e.Known.Has(event.KnownStart) {
+		return 0
+	}
+	return uint32(e.StartNS%event.TickNS) + 1
 }
 
 func newTable() table {
@@ -59,13 +69,23 @@ func imageOf(e *event.Event) uint64 {
 
 // apply updates the table by one event of the source and appends to out what is
 // to be handed on: the event, unless it was told before, and in front of it the
-// exit of a process whose pid it shows to be in use again.
+// exit of a process whose pid it shows to be in use again. When that was so soon
+// that both have one key, the second cannot be told, and a gap takes its place.
 func (t *table) apply(out []event.Event, e *event.Event) []event.Event {
 	switch e.Kind {
 	case event.KindGap, event.KindExecFailed, event.KindHash: // change no process
 		return append(out, *e)
 	}
 	p := t.procs[e.Process]
+	if p != nil {
+		switch start := startOf(e); {
+		case start == 0 || start == p.start:
+		case p.ended && p.start != 0:
+			return append(out, oneKey(e))
+		case !p.ended && p.start == 0:
+			p.start = start
+		}
+	}
 	switch e.Kind {
 	case event.KindFork:
 		if p != nil {
@@ -115,7 +135,7 @@ func (t *table) add(out []event.Event, e *event.Event, image uint64) []event.Eve
 			image = parent.image
 		}
 	}
-	t.procs[e.Process] = &proc{parent: e.Parent, image: image}
+	t.procs[e.Process] = &proc{parent: e.Parent, image: image, start: startOf(e)}
 	if !ok || old.Start < e.Process.Start {
 		t.byPID[e.Process.PID] = e.Process
 	}
@@ -137,6 +157,13 @@ func (t *table) end(key event.ProcessKey, p *proc, at int64) {
 		drop++
 	}
 	t.ended = t.ended[drop:]
+}
+
+func oneKey(e *event.Event) event.Event {
+	return event.Event{
+		Kind: event.KindGap, Source: e.Source, Known: event.KnownTime, Time: e.Time,
+		Gap: &event.Gap{Until: e.Time, Of: e.Kind, Cause: "two processes had one identity: the pid was used again within 10 ms"},
+	}
 }
 
 func presumedExit(key event.ProcessKey, at int64) event.Event {

@@ -315,6 +315,86 @@ func TestPIDUsedAgain(t *testing.T) {
 	}
 }
 
+// Two processes can have one key: the second cannot be told, but that it is missing
+// can, where the exact start shows it.
+func TestPIDUsedAgainInOneTick(t *testing.T) {
+	a := key(2, 20)
+	from := func(ns uint64, e event.Event) event.Event {
+		e.Known |= event.KnownStart
+		e.StartNS, e.Time = 20*event.TickNS+ns, int64(ns)
+		return e
+	}
+	found := row(a, initKey, "/a")
+	for _, test := range []struct {
+		name   string
+		events []event.Event
+		want   []string
+		gaps   []event.Kind
+		twice  uint64
+	}{
+		{
+			"both witnessed",
+			[]event.Event{
+				from(0, fork(a, initKey)), from(0, exec(a, "/a")), from(0, exit(a)),
+				from(5, fork(a, initKey)), from(5, exec(a, "/b")), from(5, exit(a)),
+			},
+			[]string{"fork 2-20", "exec 2-20 /a", "exit 2-20", "gap", "gap", "gap"},
+			[]event.Kind{event.KindFork, event.KindExec, event.KindExit}, 0,
+		},
+		{
+			"the first was found running and did an exec",
+			[]event.Event{found, from(0, exec(a, "/b")), from(0, exit(a)), from(9_999_999, fork(a, initKey))},
+			[]string{"exec 2-20 /a (snapshot)", "exec 2-20 /b", "exit 2-20", "gap"}, []event.Kind{event.KindFork}, 0,
+		},
+		{
+			"only its exit told",
+			[]event.Event{from(0, exit(a)), from(5, exec(a, "/b"))},
+			[]string{"exit 2-20", "gap"}, []event.Kind{event.KindExec}, 0,
+		},
+		{
+			"one process, told twice",
+			[]event.Event{from(5, fork(a, initKey)), from(5, exit(a)), from(5, fork(a, initKey)), from(5, exit(a)), found},
+			[]string{"fork 2-20", "exit 2-20"}, nil, 2,
+		},
+		{
+			"the start of the first not known",
+			[]event.Event{fork(a, initKey), exit(a), from(5, fork(a, initKey))},
+			[]string{"fork 2-20", "exit 2-20"}, nil, 1,
+		},
+		{
+			"the start of the second not known",
+			[]event.Event{from(5, fork(a, initKey)), from(5, exit(a)), exit(a)},
+			[]string{"fork 2-20", "exit 2-20"}, nil, 1,
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			tab := newTable()
+			var out []event.Event
+			for i := range test.events {
+				out = tab.apply(out, &test.events[i])
+			}
+			if diff := cmp.Diff(test.want, words(out)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			var gaps []event.Kind
+			for _, e := range out {
+				if e.Kind == event.KindGap {
+					gaps = append(gaps, e.Gap.Of)
+					if e.Time != e.Gap.Until || e.Time != test.events[len(test.events)-1].Time || e.Known.Has(event.KnownLost) || e.Source != event.SourceEBPF {
+						t.Errorf("%+v, %+v", e, e.Gap)
+					}
+				}
+			}
+			if diff := cmp.Diff(test.gaps, gaps); diff != "" {
+				t.Errorf("gaps (-want +got):\n%s", diff)
+			}
+			if tab.duplicates != test.twice || tab.live != 0 {
+				t.Errorf("%d told twice, %d live", tab.duplicates, tab.live)
+			}
+		})
+	}
+}
+
 // Ended processes are remembered for a while, but neither for long nor in any
 // number.
 func TestTombstones(t *testing.T) {

@@ -1,5 +1,5 @@
 // Package event is the vocabulary of SentinelD: what can happen to a process,
-// how a process is named so that no other one ever has the same name, which
+// how a process is named so that no other one has the same name, which
 // fields of a record are real, and the stable encoding of all of it.
 //
 // Every other package speaks in these types; this one imports nothing but the

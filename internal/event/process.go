@@ -33,6 +33,10 @@ func (b BootID) String() string { return hex.EncodeToString(b[:]) }
 // after pid reuse and not after a reboot, and it survives exec. It is equal
 // whichever source it came from, since all of them quantise the start to the
 // tick that /proc shows (see TicksOf). The zero value is no process.
+//
+// BUG: two processes that got one pid and started in the same tick have one key.
+// It takes clone3 with set_tid, a small pid_max, or ns_last_pid. Where the exact
+// start is known, the events of the second are told as gaps.
 type ProcessKey struct {
 	Boot  BootID
 	PID   uint32 // thread group id in the initial pid namespace
