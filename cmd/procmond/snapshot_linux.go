@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"github.com/sentineld/sentineld/internal/collect"
 	"github.com/sentineld/sentineld/internal/event"
 	"github.com/sentineld/sentineld/internal/procfs"
 )
@@ -16,8 +17,10 @@ func (f sourceFlags) snapshot(boot event.BootID) func(context.Context) ([]event.
 		}
 		rows := make([]event.Event, len(seen))
 		for i := range seen {
-			rows[i] = seen[i].Event
+			if rows[i] = seen[i].Event; seen[i].Exiting {
+				err = collect.ErrExiting
+			}
 		}
-		return rows, nil
+		return rows, err
 	}
 }

@@ -6,6 +6,7 @@ package collect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -28,10 +29,20 @@ type Sink interface {
 	Sync(ctx context.Context, live, news []event.Event) error
 }
 
+// ErrExiting comes with the rows of a Snapshot when some are of processes that were
+// on their way out: where the source told their end before the snapshot, or lost it,
+// they would seem alive for good, so that there is another snapshot a little later.
+var ErrExiting = errors.New("processes are on their way out")
+
+// Pauses before that snapshot: each is twice as long as the last, as long as there
+// are such processes.
+const againFirst, againMost = time.Second, 10 * time.Minute
+
 // Options for a Collector.
 type Options struct {
 	// Snapshot lists the live processes as they are now: KindExec events of
-	// SourceSnapshot whose Time is when each was read.
+	// SourceSnapshot whose Time is when each was read. With ErrExiting the rows are
+	// good; any other error ends Run.
 	Snapshot func(context.Context) ([]event.Event, error)
 	// Lookup is Snapshot of those among pids that live, for processes of which
 	// the snapshot could not tell what they run. nil = that stays unknown until
@@ -81,8 +92,10 @@ type Collector struct {
 	// Owned by Run.
 	table  table
 	sink   Sink
-	lossy  bool  // something was lost since the last snapshot
-	newest int64 // time of the last event that the source gave, Unix ns; when Run began until there is one
+	lossy  bool             // something was lost since the last snapshot
+	again  <-chan time.Time // when the next snapshot is due; nil = when somebody asks
+	pause  time.Duration    // before it
+	newest int64            // time of the last event that the source gave, Unix ns; when Run began until there is one
 
 	stats atomic.Pointer[Stats]
 	count Stats // Run's own copy
@@ -118,6 +131,7 @@ func (c *Collector) Stats() Stats {
 // closing src. ctx aborts it. The error is src's, the sink's or ctx's.
 func (c *Collector) Run(ctx context.Context, src source.Source, sink Sink) error {
 	c.table, c.sink, c.lossy, c.newest = newTable(), sink, false, time.Now().UnixNano()
+	c.again, c.pause = nil, 0
 	if c.hash != nil {
 		// Nobody waits for its end: it may hang in a file system that does not
 		// answer, and what it has not hashed yet is given up.
@@ -155,6 +169,8 @@ func (c *Collector) Run(ctx context.Context, src source.Source, sink Sink) error
 			}
 			c.publish(late)
 		case <-c.needSync:
+			resync = true
+		case <-c.again:
 			resync = true
 		case <-ctx.Done():
 			return ctx.Err()
@@ -206,6 +222,12 @@ func (c *Collector) sync(ctx context.Context, src source.Source) (open bool, err
 	l, err := c.scan(ctx, src, c.o.Snapshot)
 	if err != nil {
 		return l.open, err
+	}
+	if c.again = nil; l.exiting {
+		c.pause = min(max(2*c.pause, againFirst), againMost)
+		c.again = time.After(c.pause)
+	} else {
+		c.pause = 0
 	}
 	remember(src, l.rows)
 	live, news, late := c.table.merge(l.rows, l.held, since)
@@ -302,10 +324,11 @@ const maxSilences = 20
 
 // look is a snapshot and what the source told meanwhile.
 type look struct {
-	rows []event.Event
-	held [][]event.Event // reaches the end of the snapshot, unless there is a gap
-	open bool            // the source has not ended
-	gap  []event.Event   // at most one: where held ends too early
+	rows    []event.Event
+	held    [][]event.Event // reaches the end of the snapshot, unless there is a gap
+	open    bool            // the source has not ended
+	exiting bool            // see ErrExiting
+	gap     []event.Event   // at most one: where held ends too early
 }
 
 // scan runs a snapshot and gathers the source's batches until they reach the
@@ -357,7 +380,7 @@ func (c *Collector) scan(ctx context.Context, src source.Source, snapshot func(c
 		}
 		select {
 		case r := <-scanned:
-			if r.err != nil {
+			if l.exiting = errors.Is(r.err, ErrExiting); r.err != nil && !l.exiting {
 				return l, fmt.Errorf("take snapshot of the process list: %w", r.err)
 			}
 			if l.rows = r.rows; !l.open {

@@ -3,6 +3,8 @@ package collect
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -315,6 +317,77 @@ func TestNeedSync(t *testing.T) {
 		time.Sleep(time.Second)
 		if n := c.Stats().Syncs; n != 2 {
 			t.Errorf("%d syncs, want 2", n)
+		}
+		src.Close()
+		<-ran
+	})
+}
+
+// Where a snapshot has processes that are on their way out there is another one,
+// soon at first, and as long as it has.
+func TestSnapshotOfExiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // guards the next three
+		begin, exiting := time.Now(), true
+		var taken []time.Duration
+		a := key(2, 2)
+		sink := &record{}
+		c, src, ran := start(t, Options{Snapshot: func(context.Context) ([]event.Event, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			taken = append(taken, time.Since(begin))
+			if !exiting {
+				return []event.Event{row(initKey, event.ProcessKey{}, "/init")}, nil
+			}
+			return []event.Event{row(initKey, event.ProcessKey{}, "/init"), row(a, initKey, "/a")}, ErrExiting
+		}}, sink)
+		// Each pause begins when the snapshot is handed on, 150 ms after it was taken.
+		const quiet = 150 * time.Millisecond
+		sleep := func(d time.Duration) (sofar []time.Duration) {
+			time.Sleep(d)
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(taken)
+		}
+		set := func(x bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			exiting = x
+			if x {
+				taken, begin = nil, time.Now()
+			}
+		}
+		got := sleep(time.Hour)
+		var want []time.Duration
+		for at, pause := time.Duration(0), time.Second; at < time.Hour; pause *= 2 {
+			want = append(want, at)
+			at += quiet + min(pause, 10*time.Minute)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("taken (-want +got):\n%s", diff)
+		}
+		if got, want := words(sink.got()), []string{"exec 1-1 /init (snapshot)", "exec 2-2 /a (snapshot)"}; !cmp.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+		set(false)
+		if got = sleep(time.Hour); len(got) != len(want)+1 {
+			t.Errorf("%d snapshots, want one more than %d", len(got), len(want))
+		}
+		if last := words(sink.got()[2:]); !cmp.Equal(last, []string{"exit 2-2 presumed (snapshot)"}) {
+			t.Errorf("%q, want its end", last)
+		}
+		if s := c.Stats(); s.Resyncs != 0 || s.Syncs != uint64(len(got)) {
+			t.Errorf("%+v", s)
+		}
+		// The next time is soon again; one that somebody asks for takes its place.
+		set(true)
+		c.NeedSync()
+		sleep(quiet + time.Second/2)
+		set(false)
+		c.NeedSync()
+		if diff := cmp.Diff([]time.Duration{0, quiet + time.Second/2}, sleep(time.Hour)); diff != "" {
+			t.Errorf("taken (-want +got):\n%s", diff)
 		}
 		src.Close()
 		<-ran

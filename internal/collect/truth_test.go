@@ -25,12 +25,13 @@ type action struct {
 	Lost   bool          // the source does not see it, and says so in a gap
 	Twice  bool          // the source tells it twice, the second time in a batch of its own
 	Flush  bool          // the source delivers what it has
+	Linger time.Duration // how long /proc goes on to show one that has exited
 	Stall  time.Duration // from here on the source delivers nothing for so long
 	Resync bool          // somebody asks for a list
 }
 
 type truthPlan struct {
-	Before  int // processes that are there before anybody looks
+	Before  []time.Duration // processes that are there before anybody looks; how long those linger that have exited, else 0
 	Actions []action
 	Held    int             // Options.HeldEvents
 	Stalls  bool            // the source has stalls, and says how much waits in it
@@ -40,19 +41,20 @@ type truthPlan struct {
 func drawTruth(t *rapid.T, losses bool) truthPlan {
 	wait := rapid.Map(rapid.IntRange(0, 20), func(n int) time.Duration { return time.Duration(n) * time.Millisecond })
 	chance := func(t *rapid.T, label string, one, in int) bool { return rapid.IntRange(1, in).Draw(t, label) <= one }
+	linger := rapid.Map(rapid.IntRange(-60, 20), func(n int) time.Duration { return time.Duration(max(n, 0)) * 50 * time.Millisecond })
 	stalls := rapid.Bool().Draw(t, "stalls")
 	return truthPlan{
 		Stalls: stalls, Held: rapid.OneOf(rapid.Just(0), rapid.IntRange(1, 20)).Draw(t, "held"),
-		Before: rapid.IntRange(0, 5).Draw(t, "before"),
+		Before: rapid.SliceOfN(linger, 0, 5).Draw(t, "before"),
 		Actions: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) action {
 			var stall time.Duration
 			if stalls && chance(t, "stall", 1, 12) {
 				stall = 10 * wait.Draw(t, "stall for")
 			}
 			return action{
-				Stall: stall,
-				Kind:  rapid.SampledFrom([]event.Kind{event.KindFork, event.KindFork, event.KindExec, event.KindExit}).Draw(t, "kind"),
-				Pick:  rapid.IntRange(0, 100).Draw(t, "pick"), Wait: wait.Draw(t, "wait"),
+				Stall: stall, Linger: linger.Draw(t, "linger"),
+				Kind: rapid.SampledFrom([]event.Kind{event.KindFork, event.KindFork, event.KindExec, event.KindExit}).Draw(t, "kind"),
+				Pick: rapid.IntRange(0, 100).Draw(t, "pick"), Wait: wait.Draw(t, "wait"),
 				Lost: losses && chance(t, "lost", 1, 4), Twice: chance(t, "twice", 1, 6),
 				Flush: chance(t, "flush", 1, 3), Resync: chance(t, "resync", 1, 12),
 			}
@@ -67,6 +69,7 @@ type life struct {
 	image       string
 	alive       bool
 	born, died  moment
+	shown       time.Time // it is, until then
 
 	// What the source told of it.
 	forkTold, exitTold bool
@@ -104,18 +107,33 @@ var initKey = key(1, 1)
 func newWorld(p truthPlan) *world {
 	w := &world{lives: map[event.ProcessKey]*life{}, tick: 1, events: make(chan []event.Event, 1000), read: p.Read}
 	w.lives[initKey] = &life{key: initKey, image: "init", alive: true}
-	for range p.Before {
-		if l := w.fork(initKey); l != nil {
-			l.image = fmt.Sprint("before", w.tick)
+	for _, linger := range p.Before {
+		l := w.fork(initKey)
+		l.image = fmt.Sprint("before", w.tick)
+		if linger > 0 {
+			w.n++
+			l.exitLost = true // and no gap tells it
+			w.die(l, linger)
 		}
 	}
 	return w
 }
 
+func (w *world) die(l *life, linger time.Duration) {
+	l.alive, l.died, l.shown = false, moment{w.n, time.Now().UnixNano()}, time.Now().Add(linger)
+}
+
 // alive lists the living, oldest first.
 func (w *world) alive() []*life {
+	return slices.DeleteFunc(w.visible(), func(l *life) bool { return !l.alive })
+}
+
+func (l *life) visible() bool { return l.alive || time.Now().Before(l.shown) }
+
+// visible lists what /proc shows.
+func (w *world) visible() []*life {
 	list := slices.Collect(maps.Values(w.lives))
-	list = slices.DeleteFunc(list, func(l *life) bool { return !l.alive })
+	list = slices.DeleteFunc(list, func(l *life) bool { return !l.visible() })
 	slices.SortFunc(list, func(a, b *life) int { return int(a.key.Start) - int(b.key.Start) })
 	return list
 }
@@ -123,7 +141,7 @@ func (w *world) alive() []*life {
 // fork starts a process under the lowest free pid, if there is one.
 func (w *world) fork(parent event.ProcessKey) *life {
 	used := map[uint32]bool{}
-	for _, l := range w.alive() {
+	for _, l := range w.visible() {
 		used[l.key.PID] = true
 	}
 	for pid := uint32(2); pid < 9; pid++ {
@@ -169,7 +187,7 @@ func (w *world) act(a action) {
 		if l.key == initKey {
 			return
 		}
-		l.alive, l.died = false, now
+		w.die(l, a.Linger)
 		e = exit(l.key)
 		l.exitTold, l.exitLost = !a.Lost, a.Lost
 	}
@@ -229,27 +247,32 @@ func (w *world) pause() {
 // snapshot reads all processes.
 func (w *world) snapshot(context.Context) ([]event.Event, error) {
 	w.mu.Lock()
-	list := w.alive()
+	list := w.visible()
 	w.mu.Unlock()
-	return w.readAll(list), nil
+	rows, exiting := w.readAll(list)
+	if exiting {
+		return rows, ErrExiting
+	}
+	return rows, nil
 }
 
 // lookup reads some.
 func (w *world) lookup(_ context.Context, pids []uint32) ([]event.Event, error) {
 	w.mu.Lock()
-	list := slices.DeleteFunc(w.alive(), func(l *life) bool { return !slices.Contains(pids, l.key.PID) })
+	list := slices.DeleteFunc(w.visible(), func(l *life) bool { return !slices.Contains(pids, l.key.PID) })
 	w.mu.Unlock()
-	return w.readAll(list), nil
+	rows, _ := w.readAll(list)
+	return rows, nil
 }
 
 // readAll reads one process after the other while the world goes on. The two
-// parts of an image are read at different times, as from /proc.
-func (w *world) readAll(list []*life) []event.Event {
-	var rows []event.Event
+// parts of an image are read at different times, as from /proc. exiting: a row is of
+// one that has exited.
+func (w *world) readAll(list []*life) (rows []event.Event, exiting bool) {
 	for _, l := range list {
 		w.pause()
 		w.mu.Lock()
-		alive, exe := l.alive, l.image
+		alive, exe := l.visible(), l.image
 		r := row(l.key, l.parent, exe)
 		r.Time = time.Now().UnixNano()
 		w.mu.Unlock()
@@ -258,13 +281,14 @@ func (w *world) readAll(list []*life) []event.Event {
 		}
 		w.pause()
 		w.mu.Lock()
-		alive, r.Exec.Args = l.alive, l.image+"\x00"
+		alive, r.Exec.Args = l.visible(), l.image+"\x00"
+		exiting = exiting || alive && !l.alive
 		w.mu.Unlock()
 		if alive {
 			rows = append(rows, r)
 		}
 	}
-	return rows
+	return rows, exiting
 }
 
 // reader follows the stream as whoever gets it does.

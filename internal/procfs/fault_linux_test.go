@@ -3,10 +3,12 @@ package procfs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sentineld/sentineld/internal/event"
 )
@@ -134,5 +136,74 @@ func TestEnvironmentIsBounded(t *testing.T) {
 		if e.Known.Has(event.KnownEnv) != test.known || e.Exec.Env != want {
 			t.Errorf("%d KiB kept, %d KiB others: known %v, %d bytes", test.kept, test.others, e.Known.Has(event.KnownEnv), len(e.Exec.Env))
 		}
+	}
+}
+
+// onWait calls a function whenever somebody waits with it.
+type onWait struct {
+	context.Context
+	f func()
+}
+
+func (c onWait) Done() <-chan struct{} {
+	c.f()
+	return c.Context.Done()
+}
+
+// A process on its way out is in no list once it is gone, and marked before that.
+func TestSnapshotOfExiting(t *testing.T) {
+	stat := func(pid int, state byte, flags, threads, start int) string {
+		return fmt.Sprintf("%d (a) %c 0 1 1 0 -1 %d 0 0 0 0 0 0 0 0 20 0 %d 0 %d 0 0\n", pid, state, flags, threads, start)
+	}
+	for _, test := range []struct {
+		name                  string
+		files                 map[string]string
+		then                  string // what its stat is when it is waited for; "" = the same, "-" = there is none
+		waits, lists, exiting bool
+	}{
+		{"at work", map[string]string{"7/stat": stat(7, 'R', 0, 1, 5)}, "", false, true, false},
+		{"gone", map[string]string{"7/stat": stat(7, 'R', 4, 1, 5)}, "-", true, false, false},
+		{"a zombie", map[string]string{"7/stat": stat(7, 'R', 4, 1, 5)}, stat(7, 'Z', 4, 1, 5), true, false, false},
+		{"another one has the pid", map[string]string{"7/stat": stat(7, 'R', 4, 1, 5)}, stat(7, 'R', 4, 1, 6), true, false, false},
+		{"for long", map[string]string{"7/stat": stat(7, 'D', 4, 1, 5)}, "", true, true, true},
+		{"only its first thread", map[string]string{
+			"7/stat": stat(7, 'Z', 4, 2, 5), "7/task/7/stat": stat(7, 'Z', 4, 2, 5), "7/task/8/stat": stat(8, 'S', 0, 2, 5),
+		}, "", false, true, false},
+		{"all of its threads", map[string]string{
+			"7/stat": stat(7, 'Z', 4, 2, 5), "7/task/7/stat": stat(7, 'Z', 4, 2, 5), "7/task/8/stat": stat(8, 'R', 4, 2, 5),
+		}, "", true, true, true},
+		{"threads not shown", map[string]string{"7/stat": stat(7, 'Z', 4, 2, 5)}, "", false, true, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := tree(t, test.files)
+			name := filepath.Join(f.Root, "7/stat")
+			waits := 0
+			begin := time.Now()
+			all, err := f.Snapshot(onWait{t.Context(), func() {
+				waits++
+				switch test.then {
+				case "":
+				case "-":
+					os.Remove(name)
+				default:
+					os.WriteFile(name+"2", []byte(test.then), 0o644)
+					os.Rename(name+"2", name)
+				}
+			}}, event.BootID{}, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if waits > 0 != test.waits || len(all) == 1 != test.lists || test.lists && all[0].Exiting != test.exiting {
+				t.Errorf("waited %d times, %+v", waits, all)
+			}
+			if d := time.Since(begin); test.exiting && d < exitTime {
+				t.Errorf("waited for %s", d)
+			}
+		})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	f := tree(t, map[string]string{"7/stat": stat(7, 'D', 4, 1, 5)})
+	if _, err := f.Snapshot(onWait{ctx, cancel}, event.BootID{}, 10); !errors.Is(err, context.Canceled) {
+		t.Errorf("Snapshot = %v, want ctx's error", err)
 	}
 }

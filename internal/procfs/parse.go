@@ -24,7 +24,7 @@ type Stat struct {
 
 // Flags of linux/sched.h that tell why there is nothing to read.
 const (
-	flagExiting = 0x00000004 // PF_EXITING: the address space may be gone
+	flagExiting = 0x00000004 // PF_EXITING, of the first thread: the address space may be gone
 	flagKthread = 0x00200000 // PF_KTHREAD: there never was one
 )
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,6 +50,7 @@ func (f FS) Look(boot event.BootID, pid, argsMax int) (Seen, error) {
 // Snapshot reads all processes, those that started first in front. Zombies
 // that have ended are left out, and so is what ends meanwhile, and what a /proc
 // mounted with hidepid=1 lists and does not show: without a start it has no key.
+// Processes that are on their way out are waited for, but not for long.
 func (f FS) Snapshot(ctx context.Context, boot event.BootID, argsMax int) ([]Seen, error) {
 	pids, err := f.list()
 	if err != nil {
@@ -68,10 +70,62 @@ func (f FS) Snapshot(ctx context.Context, boot event.BootID, argsMax int) ([]See
 		}
 		all = append(all, s)
 	}
+	if all, err = f.awaitExits(ctx, all); err != nil {
+		return nil, err
+	}
 	slices.SortFunc(all, func(a, b Seen) int {
 		return cmp.Or(cmp.Compare(a.Stat.Start, b.Stat.Start), cmp.Compare(a.Stat.PID, b.Stat.PID))
 	})
 	return all, nil
+}
+
+// exitTime is how long Snapshot waits for all processes that are on their way out.
+const exitTime = 100 * time.Millisecond
+
+// awaitExits leaves out the processes that were on their way out and are gone
+// within exitTime, and marks the others. It takes the kernel a second to free many
+// GB of memory, and the end is told before that (sched_process_exit in do_exit,
+// since Linux 6.16; before files are closed in all).
+func (f FS) awaitExits(ctx context.Context, all []Seen) ([]Seen, error) {
+	for deadline := time.Now().Add(exitTime); ; {
+		waits := false
+		left := all[:0]
+		for _, s := range all {
+			if s.Stat.Flags&flagExiting != 0 {
+				now, err := f.Stat(s.Stat.PID)
+				if errors.Is(err, ErrGone) || err == nil && (now.Ended() || now.Start != s.Stat.Start) {
+					continue
+				}
+				s.Exiting = err == nil && f.exiting(now)
+				waits = waits || s.Exiting
+			}
+			left = append(left, s)
+		}
+		all = left
+		if !waits || time.Now().After(deadline) {
+			return all, nil
+		}
+		select {
+		case <-time.After(exitTime / 20):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// exiting reports whether every thread of a process is on its way out.
+func (f FS) exiting(s Stat) bool {
+	if s.Flags&flagExiting == 0 || s.Threads <= 1 {
+		return s.Flags&flagExiting != 0
+	}
+	threads, err := numbers(f.path(s.PID, "task"))
+	for _, tid := range threads {
+		t, err := f.statOf(s.PID, "task/"+strconv.Itoa(tid)+"/stat")
+		if err == nil && t.Flags&flagExiting == 0 || err != nil && !errors.Is(err, ErrGone) {
+			return false
+		}
+	}
+	return err == nil
 }
 
 // look reads once. torn tells that the process exec'd or got another parent

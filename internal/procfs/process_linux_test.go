@@ -18,7 +18,11 @@ import (
 	"github.com/sentineld/sentineld/internal/event"
 )
 
-const leaderless = "leaderless" // mode that ends the first thread while another goes on
+// Modes of the observed program.
+const (
+	leaderless = "leaderless" // ends the first thread while another goes on
+	large      = "large"      // has much memory
+)
 
 // Only while packages are initialised is the first thread sure to be this one.
 func init() { //nolint:gochecknoinits // see above
@@ -36,6 +40,12 @@ func TestMain(m *testing.M) {
 	case leaderless:
 		go wait()
 		unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
+	case large:
+		const size = 256 << 20
+		if _, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_POPULATE); err != nil {
+			panic(err)
+		}
+		wait()
 	default:
 		wait()
 	}
@@ -236,6 +246,36 @@ func listed(t *testing.T, pid int) bool {
 		t.Errorf("process %d: in PIDs %v, in Snapshot %v", pid, inPIDs, inSnapshot)
 	}
 	return inPIDs
+}
+
+// It takes the kernel a while to take a large process apart. Meanwhile it is not a
+// zombie.
+func TestLargeProcessEnds(t *testing.T) {
+	pid := start(t, exec.Command(self(t)), large)
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		s, err := FS{}.Stat(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Ended() {
+			t.Skip("it ended too fast")
+		}
+		if (FS{}).exiting(s) { // its other threads, too, have seen the signal
+			break
+		}
+	}
+	all, err := FS{}.Snapshot(t.Context(), boot(t), 1<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		if s.Stat.PID == pid && !s.Exiting {
+			t.Errorf("listed as if it lived: %+v", s.Stat)
+		}
+	}
 }
 
 func TestKernelThread(t *testing.T) {

@@ -49,6 +49,10 @@ type Seen struct {
 
 	// Stat is from the last read, after all of Event.
 	Stat Stat
+
+	// Exiting, which only Snapshot sets: the process is on its way out, and who
+	// watches it may have been told its end already.
+	Exiting bool
 }
 
 // key names the process that a stat is of.

@@ -43,14 +43,23 @@ func (f FS) PIDs() ([]int, error) {
 
 // list is PIDs with those that wait to be reaped.
 func (f FS) list() ([]int, error) {
-	d, err := os.Open(f.root())
+	pids, err := numbers(f.root())
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	return pids, nil
+}
+
+// numbers lists the entries of a directory that are pids.
+func numbers(dir string) ([]int, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
 	}
 	defer d.Close()
 	names, err := d.Readdirnames(-1)
 	if err != nil {
-		return nil, fmt.Errorf("list processes: %w", err)
+		return nil, err
 	}
 	pids := make([]int, 0, len(names))
 	for _, n := range names {
@@ -63,23 +72,26 @@ func (f FS) list() ([]int, error) {
 
 // Stat reads /proc/PID/stat: one small read, cheap enough to poll. Errors wrap
 // ErrGone when there is no such process.
-func (f FS) Stat(pid int) (Stat, error) {
+func (f FS) Stat(pid int) (Stat, error) { return f.statOf(pid, "stat") }
+
+// statOf is Stat of the process or, by the name of the file, of one of its threads.
+func (f FS) statOf(pid int, name string) (Stat, error) {
 	var buf [1024]byte // the longest is below 600
-	fd, err := open(f.path(pid, "stat"))
+	fd, err := open(f.path(pid, name))
 	if err != nil {
-		return Stat{}, gone(pid, "stat", err)
+		return Stat{}, gone(pid, name, err)
 	}
 	defer unix.Close(fd)
 	n, err := read(fd, buf[:], 0)
 	if err != nil {
-		return Stat{}, gone(pid, "stat", err)
+		return Stat{}, gone(pid, name, err)
 	}
 	s, err := ParseStat(buf[:n])
 	if err != nil {
-		return Stat{}, fmt.Errorf("read stat of process %d: %w", pid, err)
+		return Stat{}, fmt.Errorf("read %s of process %d: %w", name, pid, err)
 	}
 	if s.Session == sessionNone {
-		return Stat{}, gone(pid, "stat", unix.ESRCH)
+		return Stat{}, gone(pid, name, unix.ESRCH)
 	}
 	return s, nil
 }
