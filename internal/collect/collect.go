@@ -162,7 +162,8 @@ func (c *Collector) Run(ctx context.Context, src source.Source, sink Sink) error
 			}
 			resync = lost
 		case e := <-c.hash.late():
-			// The exec was put before its hash was asked for.
+			// The exec was put: its hash is asked for before that, but this goroutine
+			// alone puts either.
 			late := c.hash.take(e)
 			if err := c.sink.Put(ctx, late); err != nil {
 				return err

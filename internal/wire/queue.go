@@ -87,9 +87,9 @@ func (q *queue) put(ctx context.Context, t Type, batch []event.Event) (dropped b
 }
 
 // tooLarge is what is put in the place of an event that no client would take: of a
-// list that the process lives, else that the event is lost.
+// snapshot's row that the process lives, else that the event is lost.
 func (q *queue) tooLarge(t Type, e *event.Event) event.Event {
-	if t == TypeSync {
+	if t == TypeSync || e.Source == event.SourceSnapshot {
 		row := *e
 		row.Known, row.Exec = e.Known&(event.KnownStart|event.KnownParent), &event.Exec{}
 		return row
@@ -151,16 +151,23 @@ func (q *queue) push(t Type, payload []byte) { // with mu held
 	q.notify()
 }
 
-// drop counts what is not put. The rows of a sync are no events, but the client
-// that comes must know that it needs another. A hash is none either: without it
-// nothing is missing but that the exec has none, so it is counted and no gap tells
-// of it. With mu held.
+// drop counts what is not put. The rows of a sync are no events, nor is what a
+// snapshot found out, but the client that comes must know that it needs another.
+// A hash is none either: without it nothing is missing but that the exec has none,
+// so it is counted and no gap tells of it. With mu held.
 func (q *queue) drop(t Type, batch []event.Event) {
-	hashes := func(e event.Event) bool { return e.Kind == event.KindHash }
 	if t == TypeBatch {
-		all := len(batch)
-		batch = slices.DeleteFunc(slices.Clone(batch), hashes)
-		q.total.Events[event.KindHash] += uint64(all - len(batch))
+		batch = slices.DeleteFunc(slices.Clone(batch), func(e event.Event) bool {
+			switch {
+			case e.Kind == event.KindHash:
+				q.total.Events[event.KindHash]++
+			case e.Source == event.SourceSnapshot:
+				q.unsure = true
+			default:
+				return false
+			}
+			return true
+		})
 		if len(batch) == 0 {
 			return
 		}

@@ -134,6 +134,55 @@ func TestHashesThatDoNotFitAreNoLoss(t *testing.T) {
 	})
 }
 
+// What a snapshot found out never happened as an event: without room for it nothing
+// is lost, but the next client needs a list.
+func TestRowsThatDoNotFitAreNoLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		needed := 0
+		s := NewServer(ServerOptions{Boot: testBoot, QueueBytes: 1000, NeedSync: func() { needed++ }})
+		row, gone := numbered(event.KindExec, 2, 900), numbered(event.KindExit, 3, 0)
+		row.Source, gone.Source, gone.Exit.Presumed = event.SourceSnapshot, event.SourceSnapshot, true
+		witnessed := numbered(event.KindExit, 4, 0)
+		witnessed.Exit.Presumed = true // by a source that looks now and then
+		for _, batch := range [][]event.Event{{numbered(event.KindExec, 1, 900)}, {row, gone}} {
+			if err := s.Put(t.Context(), batch); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := s.Dropped(); got != (Dropped{}) {
+			t.Errorf("dropped %+v", got)
+		}
+		c, served := connect(t, s, Hello{Session: s.session})
+		if c.Welcome.Resumed || !c.Welcome.Told || needed != 1 {
+			t.Errorf("resumed %v, told %v, %d lists asked for", c.Welcome.Resumed, c.Welcome.Told, needed)
+		}
+		next(t, c)
+		if err := c.Ack(1); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if err := s.Put(t.Context(), forks(5, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if m := next(t, c); len(m.Events) != 1 || m.Events[0].StartNS != 5 {
+			t.Errorf("%+v, want the fork and no gap", m.Events)
+		}
+		c.Close()
+		<-served
+
+		// Where they go together with others, those alone are counted.
+		q := newQueue(event.Codec{Boot: testBoot}, 10)
+		for _, batch := range [][]event.Event{{numbered(event.KindExec, 1, 900)}, {row, witnessed, gone}} {
+			if _, err := q.put(t.Context(), TypeBatch, batch); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if want := [event.NumKinds]uint64{event.KindExit: 1}; q.dropped != want || q.totals().Events != want {
+			t.Errorf("dropped %v, in all %v", q.dropped, q.totals().Events)
+		}
+	})
+}
+
 func at(ns int64, e event.Event) event.Event {
 	e.Time = ns
 	return e
@@ -292,9 +341,24 @@ func TestEventLargerThanFrame(t *testing.T) {
 		if err := s.Put(t.Context(), []event.Event{huge}); err != nil {
 			t.Fatal(err)
 		}
-		if c, _ := connect(t, s, Hello{Session: s.session}); c.Welcome.Resumed || !c.Welcome.Told {
+		c, served = connect(t, s, Hello{Session: s.session})
+		if c.Welcome.Resumed || !c.Welcome.Told {
 			t.Errorf("resumed %v, told %v", c.Welcome.Resumed, c.Welcome.Told)
 		}
+		c.Close()
+		<-served
+		// What a snapshot found out is a row, wherever it comes.
+		s = NewServer(ServerOptions{Boot: testBoot})
+		huge.Source, alive.Source = event.SourceSnapshot, event.SourceSnapshot
+		if err := s.Put(t.Context(), []event.Event{huge}); err != nil {
+			t.Fatal(err)
+		}
+		c, served = connect(t, s, Hello{Session: s.session})
+		if diff := cmp.Diff([]event.Event{alive}, next(t, c).Events); diff != "" || !c.Welcome.Resumed {
+			t.Errorf("resumed %v (-want +got):\n%s", c.Welcome.Resumed, diff)
+		}
+		c.Close()
+		<-served
 	})
 }
 
