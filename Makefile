@@ -28,10 +28,10 @@ test: ## every test that can run here; what cannot is listed with its reason
 	@sh scripts/test.sh
 
 scenarios: ## the scenario files against every backend (root, and a C compiler for the helpers)
-	$(GO) test -count=1 -v -run TestScenarios ./scenario
+	$(GO) test -count=1 -timeout 60m -v -run TestScenarios ./scenario
 
 race: ## the tests under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -short ./...
+	CGO_ENABLED=1 $(GO) test -count=1 -timeout 60m -race -short ./...
 
 cover: ## the tests, and coverage of internal/, which must be 85 % or more
 	@COVER=1 sh scripts/test.sh
