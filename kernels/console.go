@@ -106,20 +106,24 @@ func (c *counts) add(o counts) {
 func (c counts) String() string { return fmt.Sprintf("%d/%d/%d", c.passed, c.failed, c.skipped) }
 
 var (
+	turn     = regexp.MustCompile(`^=== (?:RUN|NAME|CONT) +(\S+)`)
 	verdict  = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): (\S+)`)
 	message  = regexp.MustCompile(`^\s+\w+\.go:\d+: (.*)`)
 	totals   = regexp.MustCompile(`scenarios (\w+): (\d+) passed, (\d+) failed, (\d+) skipped`)
 	selfRuns = regexp.MustCompile(`✓ (\w+) +would run(?: \((.+)\))?`)
 )
 
-// tests counts the verdicts in the output of a Go test binary under -test.v. A
-// binary that ends badly without a failed test, or not at all, has failed.
+// tests counts the verdicts in the output of a Go test binary under -test.v, where
+// the verdicts of subtests come after all that the others say. A binary that ends badly without a failed test, or not at all, has failed.
 func (j *job) tests() counts {
 	var c counts
-	said := ""
+	now, said := "", map[string]string{} // whose turn it is; the last message of each test
 	for _, line := range j.lines {
+		if m := turn.FindStringSubmatch(line); m != nil {
+			now = m[1]
+		}
 		if m := message.FindStringSubmatch(line); m != nil {
-			said = m[1]
+			said[now] = m[1]
 		}
 		m := verdict.FindStringSubmatch(line)
 		if m == nil {
@@ -134,9 +138,8 @@ func (j *job) tests() counts {
 			c.failures = append(c.failures, name)
 		case "SKIP":
 			c.skipped++
-			c.reasons = append(c.reasons, name+": "+strings.TrimPrefix(said, "SKIPPED: "))
+			c.reasons = append(c.reasons, name+": "+strings.TrimPrefix(said[m[2]], "SKIPPED: "))
 		}
-		said = ""
 	}
 	j.fallen(&c)
 	return c

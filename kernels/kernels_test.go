@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sentineld/sentineld/internal/testenv"
 )
 
 func TestChoose(t *testing.T) {
@@ -106,14 +108,17 @@ func output(name string, code int, lines ...string) (list []record) {
 func TestConsole(t *testing.T) {
 	empty := ""
 	records := output("p", 0, "=== RUN   TestA", "--- PASS: TestA (0.00s)", "    --- PASS: TestA/"+mark+" (0.00s)",
-		"=== RUN   TestB", "    b_test.go:12: SKIPPED: needs luck", "--- SKIP: TestB (0.00s)", "PASS")
+		"=== RUN   TestB", "    b_test.go:12: SKIPPED: needs luck", "--- SKIP: TestB (0.00s)",
+		"=== RUN   TestC", "=== RUN   TestC/x", "    c_test.go:1: said", "    c_test.go:2: SKIPPED: needs x", "=== RUN   TestC/y", "    c_test.go:3: y is here",
+		"=== NAME  TestC", "    c_test.go:4: over", "--- PASS: TestC (0.00s)", "    --- SKIP: TestC/x (0.00s)", "    --- PASS: TestC/y (0.00s)",
+		"=== RUN   TestD", "--- SKIP: TestD (0.00s)", "PASS")
 	records = append(records, record{Job: "p", Line: &empty}, record{Fact: "source", Value: "ebpf"}, record{End: true})
 	var o outcome
 	o.read(strings.NewReader(console(t, records...)))
 	if !o.ended || len(o.problems) > 0 || o.facts["source"] != "ebpf" || len(o.jobs) != 1 || !o.jobs[0].ended {
 		t.Fatalf("%+v", o)
 	}
-	want := counts{passed: 2, skipped: 1, reasons: []string{"p TestB: needs luck"}}
+	want := counts{passed: 4, skipped: 3, reasons: []string{"p TestB: needs luck", "p TestC/x: needs x", "p TestD: "}}
 	if d := cmp.Diff(want, o.jobs[0].tests(), cmp.AllowUnexported(counts{})); d != "" {
 		t.Error(d)
 	}
@@ -207,7 +212,7 @@ func TestBoots(t *testing.T) {
 func TestCPIO(t *testing.T) {
 	program, err := exec.LookPath("cpio")
 	if err != nil {
-		t.Skip("SKIPPED: needs cpio")
+		testenv.Skip(t, "needs cpio")
 	}
 	from := t.TempDir()
 	for name, mode := range map[string]os.FileMode{"bin/x": 0o755, "bin/suid": os.ModeSetuid | 0o755, "share/doc": 0o644} {

@@ -26,7 +26,12 @@ skipped=$(grep -cE '^\s*--- SKIP' "$out")
 if [ "$skipped" -gt 0 ]; then
 	echo
 	echo "$skipped skipped:"
-	grep -E '^\s*--- SKIP' -A 2 "$out" | grep -E 'SKIP|[a-z_]+\.go:[0-9]+:' | sed 's/^ */  /' | head -n 60
+	# What a test says comes before its verdict, and after that of others.
+	awk '
+		/^=== (RUN|NAME|CONT) / { test = $3; if ($2 == "RUN") said[test] = ""; next }
+		/^ +[A-Za-z0-9_]+\.go:[0-9]+: / { sub(/^ +/, ""); said[test] = $0; next }
+		/^ *--- SKIP: / { print "  " $3 ": " (said[$3] == "" ? "no reason given" : said[$3]) }
+	' "$out"
 fi
 echo "$passed passed, $failed failed, $skipped skipped"
 if [ "$status" -ne 0 ] || [ -z "${COVER:-}" ]; then
