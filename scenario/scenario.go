@@ -45,7 +45,8 @@
 // tells. Besides there are $dir (of the scenario, and where programs
 // run), $base (its last name), $helpers, $runner (pid of the runner), $begin (Unix
 // ns), $sh (what /bin/sh is), $backend, and $$ for the character. A program that
-// ends with status 77 and has said skip=WHY shows that this system cannot run it.
+// ends with status 77 and has said skip=WHY shows that this system cannot run it: in CI
+// that is a failure, but for what the runner lists.
 //
 // Expectations are queries, each followed by its rows as `sentineld query -o json`
 // prints them, columns and rows in order, or by the line `no rows`.

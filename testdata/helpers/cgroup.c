@@ -84,7 +84,9 @@ int main(int argc, char **argv)
 	else if (version != 2 && find(1, controller, dir))
 		version = 1;
 	else
-		skip("no writable cgroup hierarchy of this kind");
+		skip(version == 1   ? "no writable cgroup hierarchy of version 1"
+		     : version == 2 ? "no writable cgroup hierarchy of version 2"
+				    : "no writable cgroup hierarchy");
 
 	for (char *level = strtok(strdup(argv[0]), "/"); level; level = strtok(NULL, "/")) {
 		if (memory && version == 2)
