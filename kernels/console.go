@@ -155,10 +155,13 @@ func (j *job) scenarios() (text string, c counts) {
 		}
 		backend := counts{passed: atoi(m[2]), failed: atoi(m[3]), skipped: atoi(m[4])}
 		each = append(each, m[1]+" "+backend.String())
+		if backend.passed+backend.failed+backend.skipped == 0 {
+			backend.failed, backend.failures = 1, []string{j.name + " ran none with " + m[1]}
+		}
 		c.add(backend)
 	}
 	t := j.tests()
-	c.failures, c.reasons = t.failures, t.reasons
+	c.failures, c.reasons = append(c.failures, t.failures...), t.reasons
 	c.failed = max(c.failed, t.failed)
 	if len(each) == 0 && c.failed == 0 {
 		c.failed, c.failures = 1, append(c.failures, j.name+" told no totals")

@@ -145,6 +145,8 @@ func TestFailures(t *testing.T) {
 		"garbled":            {console(t, record{End: true}) + mark + "{\"job\":[  1.0] oh\r\n", "garbled report"},
 		"a guest's problem":  {console(t, record{Problem: "mount: bang"}, record{End: true}), "mount: bang"},
 		"scenarios that die": {console(t, append(output("scenarios", 0, "--- PASS: TestScenarios (0.00s)"), record{End: true})...), "told no totals"},
+		"no scenario": {console(t, append(output("scenarios", 0, "scenarios ebpf: 0 passed, 0 failed, 0 skipped", "--- PASS: TestScenarios (0.00s)"),
+			record{End: true})...), "scenarios ran none with ebpf"},
 	} {
 		var o outcome
 		o.read(strings.NewReader(c.console))

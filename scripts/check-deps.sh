@@ -1,7 +1,8 @@
 #!/bin/sh
 # The privileged program stays small: no SQL, HTTP, YAML, mail or rule code.
 set -eu
-heavy=$(go list -deps ./cmd/procmond | grep -E '^net/http$|^database/sql|sqlite|go-yaml|sqlparser|go-mail|koanf|sentineld/internal/(store|rule|detect|alert|pipeline|config)' || true)
+deps=$(go list -deps ./cmd/procmond)
+heavy=$(echo "$deps" | grep -E '^net/http$|^database/sql|sqlite|go-yaml|sqlparser|go-mail|koanf|sentineld/internal/(store|rule|detect|alert|pipeline|config)' || true)
 if [ -n "$heavy" ]; then
 	echo "procmond must not link:" >&2
 	echo "$heavy" >&2
