@@ -36,8 +36,8 @@ var boots = []boot{
 		want: []want{
 			{"lockdown", `^confidentiality$`},
 			{"refused ebpf", `lockdown.*confidentiality`},
-			{"source", `^(procconn|poll)\b`},
-			{"exec", `^(procconn|poll) \[`},
+			{"source", `^procconn\b`},
+			{"exec", `^procconn \[`},
 			{"self-check", `^exit 3: .*lockdown`},
 		},
 	}, {
@@ -52,8 +52,8 @@ var boots = []boot{
 		name: "no BTF", noBTF: true,
 		want: []want{
 			{"refused ebpf", `BTF`},
-			{"source", `^(procconn|poll)\b`},
-			{"exec", `^(procconn|poll) \[`},
+			{"source", `^procconn\b`},
+			{"exec", `^procconn \[`},
 			{"self-check", `^exit 3: .*BTF`},
 		},
 	}, {

@@ -200,10 +200,14 @@ func TestBoots(t *testing.T) {
 	}
 	facts := map[string]string{
 		"lockdown": "confidentiality", "refused ebpf": "load BPF programs: kernel lockdown is in mode confidentiality",
-		"source": "poll", "exec": `poll ["/init" "park"]`, "self-check": "exit 3: poll would run; ebpf would not: lockdown",
+		"source": "procconn", "exec": `procconn ["/init" "park"]`, "self-check": "exit 3: procconn would run; ebpf would not: lockdown",
 	}
 	if wrong := b.judge(facts); len(wrong) > 0 {
 		t.Errorf("%q", wrong)
+	}
+	facts["source"], facts["exec"] = "poll", `poll ["/init" "park"]`
+	if wrong := b.judge(facts); len(wrong) != 2 {
+		t.Errorf("root polls, and only %q is wrong", wrong)
 	}
 	if _, err := bootNamed("none"); err == nil {
 		t.Error("a boot that there is not")

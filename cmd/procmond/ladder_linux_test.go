@@ -111,10 +111,11 @@ func TestEBPFIsLost(t *testing.T) {
 	<-ended
 }
 
-// TestWithoutBTF hides the kernel's types: without them the next source runs, and
-// says why; with a file that holds them eBPF does, as raw_tp.
+// TestWithoutBTF hides the kernel's types: without them the process connector runs,
+// and says why; with a file that holds them eBPF does, as raw_tp.
 func TestWithoutBTF(t *testing.T) {
 	testenv.NeedBPF(t)
+	testenv.NeedNetAdmin(t)
 	types, err := os.ReadFile("/sys/kernel/btf/vmlinux")
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +136,7 @@ func TestWithoutBTF(t *testing.T) {
 		return string(out)
 	}
 	out := selfCheck()
-	if !strings.Contains(out, " would run") || strings.Contains(out, "ebpf would run") ||
+	if !strings.Contains(out, "procconn would run") ||
 		!strings.Contains(out, "ebpf would not: load BPF programs: the kernel has no BTF") || !strings.Contains(out, "--btf FILE") {
 		t.Errorf("without BTF:\n%s", out)
 	}
@@ -148,9 +149,10 @@ func TestWithoutBTF(t *testing.T) {
 }
 
 // TestBPFForbidden starts procmond where a seccomp filter keeps bpf(2) from it, as
-// container runtimes do.
+// container runtimes do: the process connector runs.
 func TestBPFForbidden(t *testing.T) {
 	testenv.NeedRoot(t)
+	testenv.NeedNetAdmin(t)
 	self := program(t)
 	filter := filepath.Join(filepath.Dir(self), "without-bpf")
 	if err := os.Symlink(self, filter); err != nil {
@@ -164,7 +166,7 @@ func TestBPFForbidden(t *testing.T) {
 		if cmd.ProcessState.ExitCode() != 3 {
 			t.Fatalf("%s: %v\n%s", errno, err, out)
 		}
-		if !strings.Contains(string(out), " would run") || !strings.Contains(string(out), why) {
+		if !strings.Contains(string(out), "procconn would run") || !strings.Contains(string(out), why) {
 			t.Errorf("%s:\n%s", errno, out)
 		}
 	}
