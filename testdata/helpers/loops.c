@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // loops [-n] WORKERS N FILE ARG...: WORKERS processes, each of which executes FILE N
-// times, one after the other. With N 0 until the input ends. With -n each program has
-// two more arguments, the worker's number and a running number from 1; says the
-// workers, and how far each got: w0, w0_process, w0_last=NUMBER, ...
+// times, one after the other. With N 0 until the input ends. Says workers='PROCESS',...
+// With -n each program has two more arguments, the worker's number and a running number
+// from 1; says of each worker which it is and how far it got: w0=PROCESS, w0_last=NUMBER.
 #include "helper.h"
 #include <poll.h>
 
@@ -30,6 +30,7 @@ static void work(int n, char **command)
 
 int main(int argc, char **argv)
 {
+	static char list[8192];
 	bool numbered = argc > 1 && strcmp(argv[1], "-n") == 0;
 
 	argc -= numbered;
@@ -39,15 +40,19 @@ int main(int argc, char **argv)
 	int workers = atoi(argv[1]), n = atoi(argv[2]);
 	for (int w = 0; w < workers; w++) {
 		char worker[16], number[16], name[32];
-		char *command[argc];
+		char *command[argc]; /* the two more take the places of WORKERS and N */
 		pid_t pid = fork();
 
 		if (pid < 0)
 			die("fork");
 		if (pid > 0) {
+			char *key = process_key(pid);
 			snprintf(name, sizeof(name), "w%d", w);
 			if (numbered)
-				say_process(name, pid);
+				say(name, "%s", key);
+			size_t used = strlen(list);
+			if (snprintf(list + used, sizeof(list) - used, "%s'%s'", w ? "," : "", key) >= (int)(sizeof(list) - used))
+				usage("loops with fewer WORKERS");
 			continue;
 		}
 		die_with_parent();
@@ -68,6 +73,7 @@ int main(int argc, char **argv)
 			say(name, "%d", i);
 		_exit(0);
 	}
+	say("workers", "%s", list);
 	ready();
 	for (int w = 0; w < workers; w++) {
 		int status;
