@@ -71,6 +71,7 @@ func (a *Service) Start() error {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = &a.log, &a.log
 	cmd.WaitDelay = time.Second
+	dieWithUs(cmd)
 	// Short, so that scenarios need not wait; a file of the scenario has no say in these.
 	cmd.Env = append(os.Environ(), "HOME="+a.dir, "SENTINELD_COLLECTOR_POLL_INTERVAL=50ms", "SENTINELD_STORE_BATCH_DELAY=20ms")
 	if err := cmd.Start(); err != nil {

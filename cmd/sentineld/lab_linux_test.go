@@ -26,6 +26,7 @@ var programs = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	// procmond is looked for beside sentineld, as they are installed.
 	out, err := exec.Command("go", "build", "-o", dir, "../procmond", ".").CombinedOutput()
 	if err != nil {

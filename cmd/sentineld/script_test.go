@@ -24,7 +24,19 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"sentineld": main})
+	testscript.Main(tidy{m}, map[string]func(){"sentineld": main})
+}
+
+// built is where the programs are once a test has built them.
+var built string
+
+// tidy runs the tests and removes what is all tests' own.
+type tidy struct{ *testing.M }
+
+func (t tidy) Run() int {
+	code := t.M.Run()
+	os.RemoveAll(built) // of "" it is nothing
+	return code
 }
 
 var update = flag.Bool("update", false, "rewrite what the scripts compare with")

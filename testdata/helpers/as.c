@@ -11,6 +11,7 @@ int main(int argc, char **argv)
 	gid_t gid = atoi(argv[2]);
 	if (setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))
 		die("change user");
+	die_with_parent(); /* a change of user has taken that back */
 	execv(argv[3], argv + 3);
 	die(argv[3]);
 }
