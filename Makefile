@@ -9,7 +9,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 # Where CI vets and builds: GOOS/GOARCH.
 PLATFORMS := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/amd64 darwin/arm64 freebsd/amd64 openbsd/amd64
 
-.PHONY: build run test scenarios race cover bench test-kernels generate check-generated lint cross deps fuzz clean help
+.PHONY: build run test scenarios race cover bench test-kernels generate check-generated lint cross fuzz clean help
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
