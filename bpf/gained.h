@@ -3,11 +3,10 @@
 #ifndef SENTINELD_GAINED_H
 #define SENTINELD_GAINED_H
 
-/* Set by the reader once on_prepare is attached. */
-volatile bool prepared;
-
-/* What the exec that a task has begun will give it, if anything. An exec that
- * fails half-way leaves its entry, so the key alone says nothing. */
+/* What the exec that a task has begun will give it, perhaps nothing. Where there is
+ * no entry its begin was not seen: on_prepare is not attached, was left out, or found
+ * no room. An exec that fails half-way leaves its entry, so the key alone says
+ * nothing. */
 struct gain { __u64 bprm, start; __u32 bits; __u32 pad; };
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -29,14 +28,13 @@ static __always_inline __u32 gained(struct task_struct *p, struct linux_binprm *
 		*flags |= EXEC_GAINED;
 		return 0;
 	}
-	if (!prepared)
-		return 0; /* what was there before is not known */
-	*flags |= EXEC_GAINED;
 	g = bpf_map_lookup_elem(&gains, &key);
 	if (!g)
-		return 0;
-	if (g->bprm == (__u64)bprm && g->start == READ(p, group_leader, start_boottime))
+		return 0; /* what was there before is not known */
+	if (g->bprm == (__u64)bprm && g->start == READ(p, group_leader, start_boottime)) {
 		bits = g->bits;
+		*flags |= EXEC_GAINED;
+	}
 	bpf_map_delete_elem(&gains, &key);
 	return bits;
 }
@@ -70,8 +68,6 @@ static __always_inline int on_prepare(struct linux_binprm *bprm)
 	root = euid == 0 || ((g.bits & GAINED_SETUID) && READ(new, user_ns, level) > 0);
 	if (!root && (after & ~before))
 		g.bits |= GAINED_CAPS;
-	if (!g.bits)
-		return 0;
 	g.bprm = (__u64)bprm;
 	/* Not the thread's own: the one that executes takes the first one's place. */
 	g.start = READ(p, group_leader, start_boottime);

@@ -118,6 +118,79 @@ func privilegesGained(t *testing.T, way []string) bool {
 	return seen
 }
 
+// Of an exec whose begin was not seen nobody knows what it gave.
+func TestPrivilegesGainedUnseen(t *testing.T) {
+	path, plain := privileged(t, 0o755|os.ModeSetuid, nil), privileged(t, 0o755, nil)
+	r := start(t, Options{})
+	s := r.src.(*ring)
+	if strings.Contains(s.Detail(), "privileges gained not always seen") {
+		t.Skip("SKIPPED: the kernel has no programs that see the begin of an exec")
+	}
+	if err := s.links[0].Close(); err != nil { // as if the kernel had left it out
+		t.Fatal(err)
+	}
+	cmds := []*exec.Cmd{exec.Command(path), exec.Command(plain)}
+	for _, cmd := range cmds {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = s.Close() // the closed link says so
+	for batch := range s.Events() {
+		r.all = append(r.all, batch...)
+	}
+	if e := r.execOf(cmds[0].Process.Pid); e.Known.Has(event.KnownGained) {
+		t.Errorf("told as known: gained %v", e.Exec.Gained.Names())
+	}
+	if e := r.execOf(cmds[1].Process.Pid); !e.Known.Has(event.KnownGained) || e.Exec.Gained != 0 {
+		t.Errorf("of a plain program: gained %v, known %v", e.Exec.Gained.Names(), e.Known.Names())
+	}
+}
+
+// A program that was given an effective id passes it on: the next exec, secure as
+// the first one, gives nothing.
+func TestPrivilegesPassedOn(t *testing.T) {
+	if path := os.Getenv("SENTINELD_TEST_PASS_ON"); path != "" { // the child
+		_ = syscall.Exec(path, []string{path}, nil)
+		os.Exit(1)
+	}
+	plain := privileged(t, 0o755, nil)
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := filepath.Join(filepath.Dir(plain), "first")
+	if err := os.WriteFile(first, self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(first, 0o755|os.ModeSetuid); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, Options{})
+	cmd := exec.Command(first, "-test.run=^TestPrivilegesPassedOn$")
+	cmd.Env = append(os.Environ(), "SENTINELD_TEST_PASS_ON="+plain)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	seen := !strings.Contains(r.src.(*ring).Detail(), "privileges gained not always seen")
+	r.stop()
+	var got []string
+	for _, e := range r.of(cmd.Process.Pid) {
+		if e.Kind == event.KindExec {
+			got = append(got, fmt.Sprintf("%s %v %v", e.Exec.Name(), e.Exec.Gained.Names(), e.Known.Has(event.KnownGained)))
+		}
+	}
+	want := []string{"first [setuid] true", filepath.Base(plain) + " [] true"}
+	if !seen {
+		want = []string{"first [] false", filepath.Base(plain) + " [] false"}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // The thread that executes takes the place of the first one, with its name and start.
 func TestPrivilegesGainedByAThread(t *testing.T) {
 	if path := os.Getenv("SENTINELD_TEST_EXEC"); path != "" { // the child

@@ -99,11 +99,7 @@ func open(o Options, l *loader, kind ebpf.ProgramType) (_ *ring, err error) {
 		ways = prepareWays
 	}
 	// In front of the core, so that no exec is seen whose begin was not.
-	if err := s.attachOne(l, ways); err == nil {
-		if err := c.Variables["prepared"].Set(true); err != nil {
-			return nil, err
-		}
-	} else {
+	if err := s.attachOne(l, ways); err != nil {
 		s.detail += ", privileges gained not always seen"
 		o.Log.Info("the kernel does not show what privileges an exec gives: of some it is not known", "reason", err)
 	}
@@ -203,12 +199,14 @@ func (s *ring) attach(c *ebpf.Collection, programs []string) error {
 		s.links = append(s.links, l)
 	}
 	for _, name := range programs {
-		s.skips = append(s.skips, skipping{program: c.Programs[name], kind: kindOf(name)})
+		if kind := kindOf(name); kind != 0 {
+			s.skips = append(s.skips, skipping{program: c.Programs[name], kind: kind})
+		}
 	}
 	return nil
 }
 
-// kindOf is what a program tells of, by its name.
+// kindOf is what a program tells of, by its name; 0: of nothing by itself.
 func kindOf(program string) event.Kind {
 	what, _, _ := strings.Cut(program, "_")
 	return map[string]event.Kind{

@@ -39,7 +39,6 @@ const (
 	processVarEnvMax               = "env_max"
 	processVarHooksOnly            = "hooks_only"
 	processVarLost                 = "lost"
-	processVarPrepared             = "prepared"
 )
 
 // loadProcess returns the embedded CollectionSpec for process.
@@ -119,7 +118,6 @@ type processVariableSpecs struct {
 	EnvMax      *ebpf.VariableSpec `ebpf:"env_max"`
 	HooksOnly   *ebpf.VariableSpec `ebpf:"hooks_only"`
 	Lost        *ebpf.VariableSpec `ebpf:"lost"`
-	Prepared    *ebpf.VariableSpec `ebpf:"prepared"`
 }
 
 // processObjects contains all objects after they have been loaded into the kernel.
@@ -164,7 +162,6 @@ type processVariables struct {
 	EnvMax      *ebpf.Variable `ebpf:"env_max"`
 	HooksOnly   *ebpf.Variable `ebpf:"hooks_only"`
 	Lost        *ebpf.Variable `ebpf:"lost"`
-	Prepared    *ebpf.Variable `ebpf:"prepared"`
 }
 
 // processPrograms contains all programs after they have been loaded into the kernel.

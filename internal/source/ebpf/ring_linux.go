@@ -248,14 +248,11 @@ func (s *ring) appendLost(batch []event.Event) []event.Event {
 
 // skipping is a program that the kernel may leave out: when it is due on a CPU
 // where a task that was preempted is inside of it. Tracing programs can be
-// preempted from 7.0 on, fentry and fexit ones since 5.12.
-//
-// BUG: a kprobe is also left out on a CPU that is inside of another one or of a
-// change of a map, which older kernels do not count: what that exec gave is then
-// told as nothing. It is used only where there is no other way.
+// preempted from 7.0 on, fentry and fexit ones since 5.12. One that looks at the
+// begin of an exec is not among these: its exec says that what it gave is not known.
 type skipping struct {
 	program *ebpf.Program
-	kind    event.Kind // what it tells of; 0 = the credentials before an exec
+	kind    event.Kind // what it tells of
 	seen    uint64
 }
 
@@ -270,13 +267,6 @@ func (s *ring) appendSkipped(batch []event.Event, from int64) []event.Event {
 		}
 		n := stats.RecursionMisses - p.seen
 		p.seen = stats.RecursionMisses
-		if p.kind == 0 {
-			// Whether an exec gave anything is no longer known for sure.
-			if err := s.collections[0].Variables["prepared"].Set(false); err != nil {
-				s.Log.Error("privileges gained may be missed", "err", err)
-			}
-			continue
-		}
 		batch = append(batch, event.Event{
 			Kind: event.KindGap, Source: event.SourceEBPF, Known: event.KnownTime, Time: from,
 			Gap: &event.Gap{Until: s.lastEnd, Of: p.kind, Cause: fmt.Sprintf("the kernel left the program out %d times, being inside of it", n)},
