@@ -102,10 +102,7 @@ static __noinline int fill_exec(struct exec_record *r, __u64 cap, struct linux_b
 		r->flags |= EXEC_INTERP;
 	r->interp_len = r->used - from;
 
-	from = r->used;
-	if (put_cgroup(&to, p))
-		r->flags |= EXEC_CGROUP;
-	r->cgroup_len = r->used - from;
+	put_cgroup(r, &to, p);
 	return r->used > cap;
 }
 

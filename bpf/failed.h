@@ -55,13 +55,13 @@ static __noinline int fill_failed(struct exec_record *r, __u64 cap, const char *
 	struct task_struct *p = (struct task_struct *)bpf_get_current_task();
 	struct room to = {.data = (__u8 *)(r + 1), .cap = cap, .off = &r->used};
 	enum walked walked;
-	volatile __u32 *whole = &r->pad; /* see struct room: not a number to track */
+	volatile __u32 *whole = &r->head.pad; /* see struct room: not a number to track */
 	__u32 from;
 
 	fill_ids(r, p);
 	/* An exec that fails half-way has a memory without the old strings, and not yet
 	 * with all of the new program's; the process is killed. */
-	r->pad = READ(p, mm, env_end) != 0;
+	*whole = READ(p, mm, env_end) != 0;
 	if (*whole)
 		put_user_args(r, &to, argv);
 	if (r->flags & EXEC_ARGS) {
@@ -82,10 +82,7 @@ static __noinline int fill_failed(struct exec_record *r, __u64 cap, const char *
 		r->flags |= EXEC_INVOKED;
 	r->invoked_len = r->used - from;
 
-	from = r->used;
-	if (put_cgroup(&to, p))
-		r->flags |= EXEC_CGROUP;
-	r->cgroup_len = r->used - from;
+	put_cgroup(r, &to, p);
 	return r->used > cap;
 }
 

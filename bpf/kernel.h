@@ -100,7 +100,8 @@ struct cred {
 struct kernfs_node { const char *name; };
 struct kernfs_node___until_6_14 { struct kernfs_node *parent; };
 struct kernfs_node___since_6_15 { struct kernfs_node *__parent; };
-struct cgroup { struct kernfs_node *kn; };
+struct cgroup_root { unsigned int subsys_mask; };
+struct cgroup { struct kernfs_node *kn; struct cgroup_root *root; };
 struct cgroup_subsys_state { struct cgroup *cgroup; };
 struct css_set { struct cgroup_subsys_state *subsys[1]; struct cgroup *dfl_cgrp; };
 enum cgroup_subsys_id {

@@ -46,14 +46,15 @@ enum exec_flags {
 	EXEC_TIMES = 1 << 17,
 	EXEC_ENV = 1 << 18, /* env holds the whole environment */
 	EXEC_ARGS_CUT = 1 << 19, /* failed exec: there are more arguments than args holds */
+	EXEC_CGROUP_V1 = 1 << 20, /* cgroup_v1 holds the whole path, or there is none */
 };
 
 /* What an exec gave a process, as in event.Gained. */
 enum gained { GAINED_SETUID = 1 << 0, GAINED_SETGID = 1 << 1, GAINED_CAPS = 1 << 2 };
 
-/* Followed by args, env, exe, cwd, invoked, interp, cgroup, in this order and each
- * as long as its _len says. exe, cwd and cgroup are names, leaf first, each
- * ended by a NUL; invoked and interp are strings without one. The rest of the
+/* Followed by args, env, exe, cwd, invoked, interp, cgroup, cgroup_v1, in this order
+ * and each as long as its _len says. exe, cwd and the cgroups are names, leaf first,
+ * each ended by a NUL; cgroup_v1 is empty unless there is one beside cgroup. invoked and interp are strings without one. The rest of the
  * record is not used. args and env are strings that are each ended by a NUL. A
  * failed exec has the ids of who tried, and no executable. */
 struct exec_record {
@@ -71,9 +72,8 @@ struct exec_record {
 	__u32 pid_ns, mnt_ns, ns_pid;
 	__u32 gained; /* enum gained */
 	__s32 error;  /* errno of a failed exec */
-	__u32 args_len, env_len, exe_len, cwd_len, invoked_len, interp_len, cgroup_len;
+	__u32 args_len, env_len, exe_len, cwd_len, invoked_len, interp_len, cgroup_len, cgroup_v1_len;
 	__u32 used; /* sum of the lengths; see struct room */
-	__u32 pad;
 	__u64 piece; /* of put_user_args */
 	char comm[16];
 };

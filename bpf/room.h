@@ -104,34 +104,11 @@ static __always_inline struct kernfs_node *kernfs_parent(struct kernfs_node *kn)
 	return READ(old, parent);
 }
 
-#define TRY_CGROUP(ID)                                                                            \
-	if (!up && bpf_core_enum_value_exists(enum cgroup_subsys_id, ID)) {                       \
-		struct cgroup_subsys_state *css = NULL;                                           \
-                                                                                                  \
-		bpf_core_read(&css, sizeof(css), &set->subsys[bpf_core_enum_value(enum cgroup_subsys_id, ID)]); \
-		if (css) {                                                                        \
-			kn = READ(css, cgroup, kn);                                               \
-			up = kernfs_parent(kn);                                                   \
-		}                                                                                 \
-	}
-
-static __always_inline bool put_cgroup(struct room *to, struct task_struct *p)
+/* Writes the names of a cgroup and those above it, leaf first; none for a root. */
+static __always_inline bool put_levels(struct room *to, struct kernfs_node *kn, struct kernfs_node *up)
 {
-	struct css_set *set = READ(p, cgroups);
-	struct kernfs_node *kn = READ(set, dfl_cgrp, kn), *up = kernfs_parent(kn);
 	int i;
 
-	/* On a v1 or hybrid host nobody may use the unified hierarchy: a task
-	 * in its root is looked up in those of v1, in the same order as in
-	 * internal/procfs. */
-	TRY_CGROUP(pids_cgrp_id)
-	TRY_CGROUP(memory_cgrp_id)
-	TRY_CGROUP(cpu_cgrp_id)
-	TRY_CGROUP(cpuacct_cgrp_id)
-	TRY_CGROUP(cpuset_cgrp_id)
-	TRY_CGROUP(devices_cgrp_id)
-	TRY_CGROUP(freezer_cgrp_id)
-	TRY_CGROUP(io_cgrp_id)
 	for (i = 0; i < CGROUP_NAMES; i++) {
 		const char *name;
 		__u32 off;
@@ -151,6 +128,51 @@ static __always_inline bool put_cgroup(struct room *to, struct task_struct *p)
 		up = kernfs_parent(kn);
 	}
 	return false;
+}
+
+#define TRY_CGROUP(ID)                                                                            \
+	if (!up && bpf_core_enum_value_exists(enum cgroup_subsys_id, ID) &&                       \
+	    !(unified & 1u << bpf_core_enum_value(enum cgroup_subsys_id, ID))) {                  \
+		struct cgroup_subsys_state *css = NULL;                                           \
+                                                                                                  \
+		bpf_core_read(&css, sizeof(css), &set->subsys[bpf_core_enum_value(enum cgroup_subsys_id, ID)]); \
+		if (css) {                                                                        \
+			kn = READ(css, cgroup, kn);                                               \
+			up = kernfs_parent(kn);                                                   \
+		}                                                                                 \
+	}
+
+/* The path of a task in the unified hierarchy, and, on a hybrid host, behind it the
+ * first one in the hierarchies of v1 where it is not in the root, in the same order as
+ * in internal/procfs. Where nobody uses the unified hierarchy that is the only one. */
+static __always_inline void put_cgroup(struct exec_record *r, struct room *to, struct task_struct *p)
+{
+	struct css_set *set = READ(p, cgroups);
+	struct cgroup *cgroup = READ(set, dfl_cgrp);
+	__u32 unified = READ(cgroup, root, subsys_mask); /* its controllers; the rest are v1's */
+	struct kernfs_node *v2 = READ(cgroup, kn), *v2_up = kernfs_parent(v2), *kn = NULL, *up = NULL;
+	__u32 from = *to->off;
+
+	TRY_CGROUP(pids_cgrp_id)
+	TRY_CGROUP(memory_cgrp_id)
+	TRY_CGROUP(cpu_cgrp_id)
+	TRY_CGROUP(cpuacct_cgrp_id)
+	TRY_CGROUP(cpuset_cgrp_id)
+	TRY_CGROUP(devices_cgrp_id)
+	TRY_CGROUP(freezer_cgrp_id)
+	TRY_CGROUP(io_cgrp_id)
+	if (!v2_up) {
+		v2 = kn;
+		v2_up = up;
+		up = NULL;
+	}
+	if (put_levels(to, v2, v2_up))
+		r->flags |= EXEC_CGROUP;
+	r->cgroup_len = *to->off - from;
+	from = *to->off;
+	if (put_levels(to, kn, up))
+		r->flags |= EXEC_CGROUP_V1;
+	r->cgroup_v1_len = *to->off - from;
 }
 
 /* Copies a string of the current program without its NUL. It may be anything:

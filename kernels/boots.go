@@ -107,6 +107,13 @@ var boots = []boot{
 			{"container", "^" + container + "$"},
 		},
 	}, {
+		name: "cgroup hybrid, v2 at the runtime", cgroup: "hybrid", scope: []string{"unified/system.slice/containerd.service", "pids/docker/" + container},
+		want: []want{
+			{"exec", `^ebpf \[`},
+			{"cgroup", `^/system\.slice/containerd\.service, that of 0::`},
+			{"container", "^" + container + "$"},
+		},
+	}, {
 		// Debian's 5.10 checks lockdown when a program is loaded, as kernels from
 		// 5.13 on do, not at each read: what runs goes on and reads everything.
 		name: "lockdown at run time", series: "5.10", lockdown: true,

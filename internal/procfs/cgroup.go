@@ -40,14 +40,10 @@ func ParseCgroup(b []byte) (path, containerID string, ok bool) {
 		return "", "", false
 	}
 	path = string(chosen)
-	id, final := containerOf(path)
-	if !final {
-		id, _ = containerOf(string(other))
-	}
-	return path, id, true
+	return path, ContainerID(path, string(other)), true
 }
 
-// v1Order is the order in which put_cgroup in bpf/process.bpf.c looks through
+// v1Order is the order in which put_cgroup in bpf/room.h looks through
 // the hierarchies of v1. Named ones and rare controllers come last.
 var v1Order = [...]string{"pids", "memory", "cpu", "cpuacct", "cpuset", "devices", "freezer", "blkio"}
 
@@ -62,13 +58,17 @@ func rank(controllers []byte) int {
 	return best
 }
 
-// ContainerID finds the id of the innermost container in a cgroup path: 64 hex
+// ContainerID finds the id of the innermost container in a cgroup path, or, where it
+// ends outside of any, in v1, the path that a hybrid system has beside it: 64 hex
 // digits that are a whole level (cgroupfs driver), or a level's last part after
 // a '-' as in docker-ID.scope (systemd driver) or a ':' (containerd with the
 // systemd driver's name on cgroupfs). It is "" when there is none, and for
 // conmon, which watches a container from outside.
-func ContainerID(cgroupPath string) string {
-	id, _ := containerOf(cgroupPath)
+func ContainerID(cgroupPath, v1 string) string {
+	id, final := containerOf(cgroupPath)
+	if !final {
+		id, _ = containerOf(v1)
+	}
 	return id
 }
 

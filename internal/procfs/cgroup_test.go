@@ -65,7 +65,7 @@ func TestContainerID(t *testing.T) {
 		"/x/" + id + "0":            "",
 		"/x/" + id + ".service":     "",
 	} {
-		if got := ContainerID(path); got != want {
+		if got := ContainerID(path, ""); got != want {
 			t.Errorf("%s: got %q, want %q", path, got, want)
 		}
 	}

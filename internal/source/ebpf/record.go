@@ -44,6 +44,7 @@ const (
 	execTimes
 	execEnv
 	execArgsCut
+	execCgroupV1
 )
 
 // decoder turns ring buffer records into events. It holds what the records do
@@ -133,7 +134,7 @@ func (d *decoder) decodeExec(e *event.Event, raw []byte) error {
 
 	// One copy for all strings; the parts are cut from it.
 	rest := raw[execSize:]
-	var lens [7]int
+	var lens [8]int
 	total := 0
 	for i := range lens {
 		lens[i] = int(u32(b[108+4*i:]))
@@ -169,6 +170,10 @@ func (d *decoder) decodeExec(e *event.Event, raw []byte) error {
 	x.Exe, x.Cwd = path(2, execExe, execExeAnon), path(3, execCwd, execCwdAnon)
 	x.Invoked, x.Interpreter = text(4, execInvoked), text(5, execInterp)
 	x.Cgroup = path(6, execCgroup, 0)
+	v1 := ""
+	if lens[7] > 0 {
+		v1 = path(7, execCgroupV1, 0)
+	}
 	if flags&execEnv != 0 {
 		x.Env = procfs.SelectEnv(env, d.env)
 	}
@@ -201,8 +206,11 @@ func (d *decoder) decodeExec(e *event.Event, raw []byte) error {
 	e.Known = k
 	x.Deleted = k.Has(event.KnownNlink) && x.Nlink == 0
 	x.Fileless = x.Deleted && flags&(execTmpfs|execExeAnon) != 0
-	if k.Has(event.KnownContainer) {
-		x.ContainerID = procfs.ContainerID(x.Cgroup)
+	if e.Known.Has(event.KnownContainer) {
+		x.ContainerID = procfs.ContainerID(x.Cgroup, v1)
+		if x.ContainerID == "" && flags&execCgroupV1 == 0 { // it may be in what was not read
+			e.Known &^= event.KnownContainer
+		}
 	}
 	return nil
 }

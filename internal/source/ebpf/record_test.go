@@ -32,7 +32,7 @@ type execFields struct {
 	ttyMajor, ttyMinor   uint32
 	args, exe, cwd       string
 	invoked, interpreter string
-	cgroup, comm         string
+	cgroup, v1, comm     string
 }
 
 func execRecord(f execFields) []byte {
@@ -46,13 +46,13 @@ func execRecord(f execFields) []byte {
 	}
 	for _, v := range []uint32{
 		f.dev, f.nlink, 1000, 1001, 0, 1002, 1003, 99, f.ttyMajor, f.ttyMinor, 4026531836, 4026531840, 3, 5, f.errno,
-		uint32(len(f.args)), uint32(len(f.env)), uint32(len(f.exe)), uint32(len(f.cwd)), uint32(len(f.invoked)), uint32(len(f.interpreter)), uint32(len(f.cgroup)), 0, 0, 0, 0,
+		uint32(len(f.args)), uint32(len(f.env)), uint32(len(f.exe)), uint32(len(f.cwd)), uint32(len(f.invoked)), uint32(len(f.interpreter)), uint32(len(f.cgroup)), uint32(len(f.v1)), 0, 0, 0,
 	} {
 		b = binary.LittleEndian.AppendUint32(b, v)
 	}
 	b = append(b, f.comm...)
 	b = append(b, make([]byte, 16-len(f.comm))...)
-	b = append(b, f.args+f.env+f.exe+f.cwd+f.invoked+f.interpreter+f.cgroup...)
+	b = append(b, f.args+f.env+f.exe+f.cwd+f.invoked+f.interpreter+f.cgroup+f.v1...)
 	return append(b, "whatever the reservation had behind it"...)
 }
 
@@ -71,7 +71,7 @@ func decodeOne(t *testing.T, raw []byte) event.Event {
 }
 
 func TestDecodeExec(t *testing.T) {
-	const all = 1<<13 - 1 | execGained | execTimes | execEnv
+	const all = 1<<13 - 1 | execGained | execTimes | execEnv | execCgroupV1
 	e := decodeOne(t, execRecord(execFields{
 		flags: all, argc: 3, argsTotal: 7, inode: 77, dev: 259<<20 | 65537, nlink: 1, ttyMajor: 136, ttyMinor: 300,
 		args: "sh\x00\x00-c\x00", env: "HOME=/\x00LANG=C\x00LANGUAGE=x\x00LD_A=\xff\x00LD_=\x00junk\x00", exe: "dash\x00bin\x00usr\x00", cwd: "b\xff\x00a\x00", invoked: "./sh", interpreter: "/bin/dash",
@@ -117,6 +117,28 @@ func TestDecodeExecUnknown(t *testing.T) {
 	x := e.Exec
 	if left := x.Exe + x.Cwd + x.Invoked + x.Interpreter + x.Cgroup; left != "" || x.Comm != "par" {
 		t.Errorf("left of what is not known: %q; comm %q", left, x.Comm)
+	}
+}
+
+func TestDecodeContainer(t *testing.T) {
+	const id, other = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "aaaa456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	for name, c := range map[string]struct {
+		flags        uint32
+		cgroup, v1   string
+		path, id     string
+		whole, known bool
+	}{
+		"v2":                  {execCgroup | execCgroupV1, id + "\x00docker\x00", "", "/docker/" + id, id, true, true},
+		"none":                {execCgroup | execCgroupV1, "a.service\x00", "", "/a.service", "", true, true},
+		"v2 at the runtime":   {execCgroup | execCgroupV1, "a.service\x00", id + "\x00docker\x00", "/a.service", id, true, true},
+		"v1 not whole":        {execCgroup, "a.service\x00", id + "\x00doc", "/a.service", "", true, false},
+		"v2 final, v1 is cut": {execCgroup, id + "\x00docker\x00", other + "\x00", "/docker/" + id, id, true, true},
+		"v2 not whole":        {execCgroupV1, id + "\x00doc", other + "\x00docker\x00", "", "", false, false},
+	} {
+		e := decodeOne(t, execRecord(execFields{flags: c.flags, cgroup: c.cgroup, v1: c.v1}))
+		if e.Exec.Cgroup != c.path || e.Exec.ContainerID != c.id || e.Known.Has(event.KnownCgroup) != c.whole || e.Known.Has(event.KnownContainer) != c.known {
+			t.Errorf("%s: cgroup %q, container %q, known %v", name, e.Exec.Cgroup, e.Exec.ContainerID, e.Known.Names())
+		}
 	}
 }
 
