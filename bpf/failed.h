@@ -7,10 +7,12 @@
  * on. The kernel need not have read it before it refused, so a page may not be
  * there; then the field is not known. */
 #define FAILED_PIECES 300 /* of arguments; more are cut */
+#define FAILED_ARGS (1 << 14) /* bytes of them, and up to a piece more */
 
 static __always_inline void put_user_args(struct exec_record *r, struct room *to, const char *const *argv)
 {
 	volatile __u64 *piece = &r->piece; /* see struct room: not a number to track */
+	__u64 cap = to->cap > FAILED_ARGS ? FAILED_ARGS : to->cap; /* the rest is for the others */
 	int i;
 
 	if (!argv) { /* as good as an empty list */
@@ -31,7 +33,7 @@ static __always_inline void put_user_args(struct exec_record *r, struct room *to
 				return;
 			}
 		}
-		if (off > to->cap)
+		if (off > cap)
 			break;
 		n = bpf_probe_read_user_str(to->data + off, PIECE, (void *)from);
 		if (n < 0 || n > PIECE)
@@ -111,7 +113,7 @@ static __always_inline int on_failed(long ret, const char *filename, const char 
 	if (ret >= 0 || ret <= -512)
 		return 0;
 	TRY_FAILED(1 << 10, false)
-	TRY_FAILED((1 << 14) + ROOM_WORST, true)
+	TRY_FAILED(FAILED_ARGS + ROOM_WORST, true)
 	return 0;
 }
 

@@ -365,6 +365,37 @@ func TestFailedExecs(t *testing.T) {
 	}
 }
 
+// Arguments that are cut leave room for what was tried, and where.
+func TestFailedExecOfLongArguments(t *testing.T) {
+	testenv.NeedBPF(t)
+	path := "/" + strings.Repeat("none/", 600) + "x"
+	sizes := []int{500, 700, 1000, 1 << 12, 15000, 16 << 10, 17 << 10, 20 << 10, 24 << 10, 28 << 10, 60 << 10, 100 << 10}
+	failed := failedExecs(t, func() {
+		for _, size := range sizes {
+			if err := syscall.Exec(path, []string{"sh", "-c", strings.Repeat("x", size)}, nil); err != syscall.ENOENT {
+				t.Fatal(err)
+			}
+		}
+	})
+	if len(failed) != len(sizes) {
+		t.Fatalf("%d failed execs of %d", len(failed), len(sizes))
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, size := range sizes {
+		e := failed[i]
+		want := "sh\x00-c\x00" + strings.Repeat("x", size) + "\x00"
+		if cut := size > 16<<10; e.Exec.Truncated != cut || !strings.HasPrefix(want, e.Exec.Args) || len(e.Exec.Args) < min(len(want), 16<<10) {
+			t.Errorf("%d: %d bytes of arguments, truncated %v", size, len(e.Exec.Args), e.Exec.Truncated)
+		}
+		if e.Exec.Invoked != path || e.Exec.Cwd != dir || !e.Known.Has(event.KnownCgroup|event.KnownArgs) {
+			t.Errorf("%d: invoked %.20q, cwd %q, known %v", size, e.Exec.Invoked, e.Exec.Cwd, e.Known.Names())
+		}
+	}
+}
+
 // What a program passes may be no memory at all.
 func TestFailedExecOfNothing(t *testing.T) {
 	path := append([]byte("/none"), 0)
