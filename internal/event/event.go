@@ -102,7 +102,7 @@ type Exec struct {
 	// a NUL byte. When Truncated, ArgsLen is the true length and the last
 	// argument may be cut. Use Argv to split it.
 	Args      string
-	ArgsLen   uint64 // bytes of all arguments with their NULs, before any cut
+	ArgsLen   uint64 // bytes of all arguments with their NULs, before any cut; see Counted
 	Truncated bool
 
 	ContainerID string // 64 hex digits, "" = not in a container
@@ -143,6 +143,11 @@ func (x *Exec) Argv() []string {
 	}
 	return strings.Split(strings.TrimSuffix(x.Args, "\x00"), "\x00")
 }
+
+// Counted tells whether ArgsLen and Argc are known, if Args is. They are not where
+// arguments were cut that nobody has counted, as those of a failed exec; both are
+// then 0.
+func (x *Exec) Counted() bool { return !x.Truncated || x.ArgsLen > 0 }
 
 // Environ splits Env; none gives nil.
 func (x *Exec) Environ() []string {

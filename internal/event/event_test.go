@@ -303,6 +303,10 @@ var goldenEvents = []Event{
 		Process: ProcessKey{Boot: testBoot, PID: 4242, Start: 123456}, Exec: &Exec{Invoked: "/none", Errno: 2},
 	},
 	{
+		Kind: KindExecFailed, Source: SourceEBPF, Known: KnownTime | KnownArgs, Time: 1_760_000_001_200_000_000,
+		Process: ProcessKey{Boot: testBoot, PID: 4242, Start: 123456}, Exec: &Exec{Args: "sh\x00-c\x00ec", Truncated: true, Errno: 2},
+	},
+	{
 		Kind: KindExec, Source: SourceSnapshot, Known: KnownAUID | KnownTTY | KnownExe | KnownGained | KnownNlink | KnownFileless,
 		Time: 1_760_000_001_500_000_000, Process: ProcessKey{Boot: testBoot, PID: 1, Start: 2},
 		Exec: &Exec{AUID: AUIDUnset, Exe: "memfd:x", Fileless: true, Deleted: true},

@@ -125,8 +125,10 @@ func (o *object) exec(k Known, x *Exec) {
 	}
 	if k.Has(KnownArgs) {
 		o.strings("args", x.Argv())
-		o.int("argc", int64(x.Argc))
-		o.int("args_len", int64(x.ArgsLen))
+		if x.Counted() {
+			o.int("argc", int64(x.Argc))
+			o.int("args_len", int64(x.ArgsLen))
+		}
 		o.bool("truncated", x.Truncated)
 	}
 	if k.Has(KnownFile) {

@@ -233,5 +233,5 @@ func (db *DB) bindArgs(s *sqlite.Stmt, x *event.Exec, known bool) {
 		whole = uint64(len(args)) + 1
 	}
 	bindKnown(s, colArgsLen, int64(x.ArgsLen), x.ArgsLen != whole)
-	s.BindInt64(colArgc, int64(x.Argc))
+	bindKnown(s, colArgc, int64(x.Argc), x.Counted())
 }

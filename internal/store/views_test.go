@@ -237,6 +237,9 @@ func TestTruncatedArguments(t *testing.T) {
 	x.Exec.Args, x.Exec.ArgsLen, x.Exec.Truncated, x.Exec.Argc = "x\x00abc", 70_000, true, 4
 	appendAll(t, db, x)
 	want(t, "cut", rows(t, db, "SELECT args, cmdline, args_len, truncated, argc FROM execs"), `["x","abc"] | x abc | 70000 | 1 | 4`)
+	x.Kind, x.Exec.ArgsLen, x.Exec.Argc = event.KindExecFailed, 0, 0 // nobody has counted them
+	appendAll(t, db, x)
+	want(t, "cut, not counted", rows(t, db, "SELECT args, truncated, argc FROM exec_failures"), `["x","abc"] | 1 | <null>`)
 }
 
 func TestUnusedLookupsAreFree(t *testing.T) {

@@ -356,6 +356,9 @@ func TestFailedExecs(t *testing.T) {
 			t.Errorf("%q: errno %d, truncated %v", e.Exec.Invoked, e.Exec.Errno, e.Exec.Truncated)
 		}
 		argv := e.Exec.Argv()
+		if counted := e.Exec.Counted(); counted == tt.cut || counted && (int(e.Exec.Argc) != len(tt.argv) || int(e.Exec.ArgsLen) != len(strings.Join(tt.argv, "\x00"))+1) {
+			t.Errorf("%q: %d arguments of %d bytes, counted %v", tt.path, e.Exec.Argc, e.Exec.ArgsLen, counted)
+		}
 		if tt.cut && (len(argv) < 100 || !slices.Equal(argv, many[:len(argv)])) || !tt.cut && !slices.Equal(argv, tt.argv) {
 			t.Errorf("%q: argv %.200q of %d", tt.path, argv, len(argv))
 		}

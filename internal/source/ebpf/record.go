@@ -166,6 +166,9 @@ func (d *decoder) decodeExec(e *event.Event, raw []byte) error {
 	x.Truncated = uint64(lens[0]) < x.ArgsLen
 	if e.Kind == event.KindExecFailed { // nobody has counted what was asked for
 		x.ArgsLen, x.Truncated = uint64(lens[0]), flags&execArgsCut != 0
+		if x.Truncated {
+			x.ArgsLen, x.Argc = 0, 0 // see Exec.Counted
+		}
 	}
 	x.Exe, x.Cwd = path(2, execExe, execExeAnon), path(3, execCwd, execCwdAnon)
 	x.Invoked, x.Interpreter = text(4, execInvoked), text(5, execInterp)
