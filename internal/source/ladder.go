@@ -29,7 +29,7 @@ type Ladder struct {
 	rung    int       // of now in candidates
 	refused []Refusal // one for each rung above now, and now's while it is lost and nothing took over
 	since   int64     // Unix ns from which on now tells
-	cut     bool      // what it tells of before then was told already
+	cut     time.Time // until when what it tells of before since was told already; zero = it was not
 
 	err error // owned by run until events is closed
 }
@@ -39,6 +39,10 @@ const (
 	reopenFirst, reopenMost = time.Second, time.Minute
 	climbFirst, climbMost   = time.Minute, time.Hour
 )
+
+// cutMost bounds how long a new source's events are compared with the time of the
+// change, which a wall clock that is set back makes meaningless.
+const cutMost = 10 * time.Second
 
 // Climb opens the first candidate that can be opened, as First does. ctx ends the
 // attempts to open another one later; it is Close that ends the ladder.
@@ -57,7 +61,7 @@ func Climb(ctx context.Context, o Options, candidates []Candidate) (*Ladder, err
 func (l *Ladder) stand(s Source, rung int, refused []Refusal) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.now, l.rung, l.refused, l.since, l.cut = s, rung, refused, time.Now().UnixNano(), false
+	l.now, l.rung, l.refused, l.since, l.cut = s, rung, refused, time.Now().UnixNano(), time.Time{}
 }
 
 func (l *Ladder) current() (s Source, rung int) {
@@ -191,15 +195,19 @@ func (l *Ladder) forward(s Source, newest int64, up <-chan time.Time) (int64, bo
 	}
 }
 
-// sinceOpened leaves out what another source has told.
+// sinceOpened leaves out what another source has told. That ends with the first
+// event that is new.
 func (l *Ladder) sinceOpened(batch []event.Event) []event.Event {
 	l.mu.Lock()
-	since, cut := l.since, l.cut
-	l.mu.Unlock()
-	if !cut {
+	defer l.mu.Unlock()
+	if !time.Now().Before(l.cut) { // by the monotonic clock
 		return batch
 	}
-	return slices.DeleteFunc(batch, func(e event.Event) bool { return e.Kind != event.KindGap && e.Time < since })
+	batch = slices.DeleteFunc(batch, func(e event.Event) bool { return e.Kind != event.KindGap && e.Time < l.since })
+	if slices.ContainsFunc(batch, func(e event.Event) bool { return e.Kind != event.KindGap }) {
+		l.cut = time.Time{}
+	}
+	return batch
 }
 
 // descend opens what comes below the lost source, or, when there is nothing, the
@@ -263,7 +271,7 @@ func (l *Ladder) climb(ctx context.Context, old Source, rung int) bool {
 	}
 	l.stand(s, len(refused), refused)
 	l.mu.Lock()
-	l.since, l.cut = now, true
+	l.since, l.cut = now, time.Now().Add(cutMost)
 	l.mu.Unlock()
 	l.o.Log.Info("a better source is back", "source", s.Name().String())
 	l.tell(old.Name(), now, fmt.Sprintf("%s gave way to %s", old.Name(), s.Name()))

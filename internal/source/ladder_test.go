@@ -295,6 +295,52 @@ func TestLadderTellsTheOverlapOnce(t *testing.T) {
 	})
 }
 
+// A wall clock that is set back after the change does not silence the new source.
+func TestLadderAfterTheClockIsSetBack(t *testing.T) {
+	for _, first := range []string{"told", "nothing yet"} {
+		synctest.Test(t, func(t *testing.T) {
+			ebpf, _, _, all := newRungs()
+			l, err := Climb(t.Context(), Options{}, all[:2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			ebpf.setRefuse(errors.New("denied"))
+			ebpf.lose(errors.New("gone"))
+			<-l.Events()
+			ebpf.setRefuse(nil)
+			<-l.Events() // it is back
+			swap := time.Now()
+			var want []string
+			if first == "told" {
+				ebpf.events <- []event.Event{execAt(swap.Add(-time.Millisecond), 4), {Kind: event.KindGap, Time: swap.UnixNano(), Gap: &event.Gap{}}}
+				<-l.Events() // a gap does not show that the rest is new
+				ebpf.events <- []event.Event{execAt(swap.Add(-time.Millisecond), 5), execAt(swap.Add(time.Millisecond), 6)}
+				want = []string{"pid 6"}
+			} else {
+				time.Sleep(time.Minute)
+			}
+			back := swap.Add(-time.Hour)
+			ebpf.events <- []event.Event{execAt(back, 7)}
+			want = append(want, "pid 7")
+			var got []string
+			for len(got) < len(want) {
+				select {
+				case batch := <-l.Events():
+					got = append(got, told(batch)...)
+				case <-time.After(time.Second):
+					got = append(got, "nothing")
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: got %q, want %q", first, got, want)
+			}
+			_ = l.Close()
+			for range l.Events() {
+			}
+		})
+	}
+}
+
 // watched is a source that knows until when it worked.
 type watched struct {
 	*rung
