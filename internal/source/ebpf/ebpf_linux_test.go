@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 
@@ -471,6 +472,72 @@ func TestTinyRingCountsLoss(t *testing.T) {
 	}
 	if lost[event.KindExec] == 0 {
 		t.Error("nothing was lost: the ring is not tiny, the test tests nothing")
+	}
+}
+
+// filled is an open source that nobody reads, whose ring buffer n execs with
+// arguments of 100 KB went into, one from each pid.
+func filled(t *testing.T, n int) (s *ring, pids []int) {
+	t.Helper()
+	testenv.NeedBPF(t)
+	if err := rlimit.RemoveMemlock(); err != nil { // Open's work, which maps before 5.11 need
+		t.Log(err)
+	}
+	o := Options{Options: source.Options{ArgsMax: 128 << 10}}
+	o.FillDefaults()
+	l, err := newLoader(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err = open(o, l, ebpf.RawTracepoint); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.release)
+	long := strings.Repeat("x", 100_000)
+	for range n {
+		cmd := exec.Command("/bin/true", long)
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, cmd.Process.Pid)
+	}
+	return s, pids
+}
+
+// read lets a source read its ring buffer once, and hands out the batches.
+func (s *ring) read(t *testing.T) (batches [][]event.Event) {
+	t.Helper()
+	go func() {
+		defer close(s.events)
+		if !s.drain(&ringbuf.Record{}) {
+			t.Error(s.err)
+		}
+	}()
+	for batch := range s.events {
+		batches = append(batches, batch)
+	}
+	return batches
+}
+
+// A batch is bounded in bytes, too: four of them may be in memory.
+func TestBatchesAreBounded(t *testing.T) {
+	s, pids := filled(t, 40)
+	most, execs := 0, 0
+	for _, batch := range s.read(t) {
+		size := 0
+		for _, e := range batch {
+			if e.Kind == event.KindExec && slices.Contains(pids, int(e.Process.PID)) {
+				size += len(e.Exec.Args)
+				execs++
+			}
+		}
+		most = max(most, size)
+	}
+	if most > 1<<20 {
+		t.Errorf("a batch has %d bytes of arguments", most)
+	}
+	if execs != len(pids) {
+		t.Errorf("%d execs of %d", execs, len(pids))
 	}
 }
 

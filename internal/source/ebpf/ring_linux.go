@@ -20,9 +20,12 @@ import (
 	"github.com/sentineld/sentineld/internal/source"
 )
 
-// batchMax is the most events of one batch, so that a burst reaches the
-// consumer in pieces.
-const batchMax = 2048
+// A batch has at most so many events, and is full as well when their records have so
+// many bytes: a burst reaches the consumer in pieces, of which four may be in memory.
+const (
+	batchMax   = 2048
+	batchBytes = 1 << 20
+)
 
 func newEvents() chan []event.Event { return make(chan []event.Event, 2) }
 
@@ -183,6 +186,7 @@ func (s *ring) drain(rec *ringbuf.Record) bool {
 	// the events; the identity of processes has the boot clock alone.
 	s.decoder.wallOffset = source.ClockAhead(unix.CLOCK_REALTIME, unix.CLOCK_BOOTTIME)
 	var batch []event.Event
+	size := 0 // of its records
 	s.reader.SetDeadline(time.Unix(1, 0)) // long past: read what is there, never wait
 	for {
 		if len(rec.RawSample) > 0 {
@@ -196,10 +200,11 @@ func (s *ring) drain(rec *ringbuf.Record) bool {
 				return false
 			}
 			settle(batch)
+			size += len(rec.RawSample)
 		}
-		if len(batch) >= batchMax {
+		if len(batch) >= batchMax || size >= batchBytes {
 			s.events <- batch
-			batch = nil
+			batch, size = nil, 0
 		}
 		err := s.reader.ReadInto(rec)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
