@@ -541,6 +541,30 @@ func TestBatchesAreBounded(t *testing.T) {
 	}
 }
 
+// What was lost is told with the first batch, not when the ring buffer is empty:
+// under load that may take as long as the load.
+func TestLossIsToldEarly(t *testing.T) {
+	s, pids := filled(t, 80)
+	batches := s.read(t)
+	var told []uint64
+	seen := 0
+	for _, batch := range batches {
+		var lost uint64
+		for _, e := range batch {
+			if e.Kind == event.KindGap && e.Gap.Of == event.KindExec {
+				lost += e.Gap.Lost
+			}
+			if e.Kind == event.KindExec && slices.Contains(pids, int(e.Process.PID)) {
+				seen++
+			}
+		}
+		told = append(told, lost)
+	}
+	if len(told) < 3 || told[0] < uint64(len(pids)-seen) || seen == len(pids) {
+		t.Errorf("%d execs of %d, lost ones told in batches: %d", seen, len(pids), told)
+	}
+}
+
 func TestFlushDelayBoundsWaiting(t *testing.T) {
 	r := start(t, Options{Options: source.Options{FlushDelay: 20 * time.Millisecond}})
 	for range 5 {

@@ -27,6 +27,10 @@ const (
 	batchBytes = 1 << 20
 )
 
+// lostEvery is how often losses are told while the ring buffer does not get empty.
+// Each time the processes are listed anew.
+const lostEvery = time.Second
+
 func newEvents() chan []event.Event { return make(chan []event.Event, 2) }
 
 // ring is the open source: loaded programs and the goroutine that reads their
@@ -52,7 +56,7 @@ type ring struct {
 	err     error
 	decoder decoder
 	lost    [kindMax]uint64 // as last told
-	lastEnd int64           // end of the last read, Unix ns
+	lastEnd int64           // when that was, Unix ns
 	skips   []skipping
 }
 
@@ -179,14 +183,21 @@ func (s *ring) stopping() bool {
 	}
 }
 
-// drain delivers rec, if it holds a record, and all that follow it until the
-// ring is empty, and then what was lost meanwhile. False: the source is lost.
-func (s *ring) drain(rec *ringbuf.Record) bool {
-	// Anew for each read, so that a wall clock that was set shows in the times of
-	// the events; the identity of processes has the boot clock alone.
+// setClock looks at the wall clock, so that one that was set shows in the times of the
+// events; the identity of processes has the boot clock alone.
+func (s *ring) setClock() {
 	s.decoder.wallOffset = source.ClockAhead(unix.CLOCK_REALTIME, unix.CLOCK_BOOTTIME)
+}
+
+// drain delivers rec, if it holds a record, and all that follow it until the
+// ring is empty, and what was lost meanwhile. A consumer that is slower than the
+// programs can make that last, so both are looked after in between, too. False: the
+// source is lost.
+func (s *ring) drain(rec *ringbuf.Record) bool {
+	s.setClock()
 	var batch []event.Event
-	size := 0 // of its records
+	size := 0          // of its records
+	var told time.Time // when losses were told last
 	s.reader.SetDeadline(time.Unix(1, 0)) // long past: read what is there, never wait
 	for {
 		if len(rec.RawSample) > 0 {
@@ -203,7 +214,12 @@ func (s *ring) drain(rec *ringbuf.Record) bool {
 			size += len(rec.RawSample)
 		}
 		if len(batch) >= batchMax || size >= batchBytes {
-			s.events <- batch
+			if time.Since(told) >= lostEvery {
+				batch = s.appendLost(batch)
+				told = time.Now()
+			}
+			s.send(batch) // may take its time
+			s.setClock()
 			batch, size = nil, 0
 		}
 		err := s.reader.ReadInto(rec)
@@ -229,8 +245,7 @@ func (s *ring) send(batch []event.Event) {
 }
 
 // appendLost adds a gap for each kind whose count of failed reservations has
-// grown since the last time. The range is that since the end of the last read:
-// the ring was empty then, so nothing was lost before it.
+// grown since the last time, which is where the range begins.
 func (s *ring) appendLost(batch []event.Event) []event.Event {
 	from := s.lastEnd
 	s.lastEnd = time.Now().UnixNano()
