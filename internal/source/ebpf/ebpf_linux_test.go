@@ -565,6 +565,41 @@ func TestLossIsToldEarly(t *testing.T) {
 	}
 }
 
+// A loss cannot be older than what fills the ring buffer, however long it was empty
+// before. Its range follows the wall clock of the events beside it, whatever that was
+// when the buffer was read the last time.
+func TestRangeOfLoss(t *testing.T) {
+	began := time.Now()
+	s, _ := filled(t, 80)
+	s.looked = source.ClockNow(unix.CLOCK_BOOTTIME) - int64(time.Hour)
+	n := 0
+	for _, batch := range s.read(t) {
+		for _, e := range batch {
+			if e.Kind != event.KindGap {
+				continue
+			}
+			n++
+			if from := time.Unix(0, e.Time); from.Before(began.Add(-time.Second)) || e.Gap.Until < e.Time || time.Unix(0, e.Gap.Until).After(time.Now()) {
+				t.Errorf("lost from %v to %v, the test began at %v", from, time.Unix(0, e.Gap.Until), began)
+			}
+		}
+	}
+	if n == 0 {
+		t.Error("nothing was lost")
+	}
+	// The clock is set back by an hour between two reads.
+	s.decoder.wallOffset -= int64(time.Hour)
+	s.lost[kindExec]--
+	for _, e := range s.appendLost(nil) {
+		if now := time.Now().Add(-time.Hour); e.Gap.Until < e.Time || time.Unix(0, e.Gap.Until).After(now) {
+			t.Errorf("lost from %v to %v, at %v", time.Unix(0, e.Time), time.Unix(0, e.Gap.Until), now)
+		}
+	}
+	if s.lost[kindExec]--; len(s.appendLost(nil)) == 0 {
+		t.Error("a loss was not told")
+	}
+}
+
 func TestFlushDelayBoundsWaiting(t *testing.T) {
 	r := start(t, Options{Options: source.Options{FlushDelay: 20 * time.Millisecond}})
 	for range 5 {

@@ -82,7 +82,10 @@ func open(o Options, l *loader, kind ebpf.ProgramType) (_ *ring, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &ring{Options: o, detail: kindName(kind), collections: []*ebpf.Collection{c}, stop: make(chan struct{}), events: newEvents()}
+	s := &ring{
+		Options: o, detail: kindName(kind), collections: []*ebpf.Collection{c}, stop: make(chan struct{}), events: newEvents(),
+		looked: source.ClockNow(unix.CLOCK_BOOTTIME),
+	}
 	defer func() {
 		if err != nil {
 			s.release()

@@ -3,6 +3,7 @@
 package ebpf
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -26,6 +27,9 @@ const (
 	batchMax   = 2048
 	batchBytes = 1 << 20
 )
+
+// recordMost is more than the largest record has: see TRY in bpf/exec.h.
+const recordMost = 160 << 10
 
 // lostEvery is how often losses are told while the ring buffer does not get empty.
 // Each time the processes are listed anew.
@@ -56,7 +60,8 @@ type ring struct {
 	err     error
 	decoder decoder
 	lost    [kindMax]uint64 // as last told
-	lastEnd int64           // when that was, Unix ns
+	looked  int64           // when that was, ns on the boot clock
+	filling int64           // when what is read began to fill the ring buffer, ns on the boot clock; 0 = not known
 	skips   []skipping
 }
 
@@ -133,7 +138,6 @@ func (s *ring) run() {
 	defer watch.Wait()
 	defer close(ended)
 	s.decoder.boot, s.decoder.env = s.Boot, s.Env
-	s.lastEnd = time.Now().UnixNano()
 	var rec ringbuf.Record
 	timer := time.NewTimer(0)
 	<-timer.C
@@ -196,8 +200,8 @@ func (s *ring) setClock() {
 func (s *ring) drain(rec *ringbuf.Record) bool {
 	s.setClock()
 	var batch []event.Event
-	size := 0          // of its records
-	var told time.Time // when losses were told last
+	first, size := true, 0                // size of its records
+	var told time.Time                    // when losses were told last
 	s.reader.SetDeadline(time.Unix(1, 0)) // long past: read what is there, never wait
 	for {
 		if len(rec.RawSample) > 0 {
@@ -209,6 +213,10 @@ func (s *ring) drain(rec *ringbuf.Record) bool {
 				s.err = err
 				s.send(s.appendLost(batch))
 				return false
+			}
+			if first {
+				s.setFilling(rec.RawSample)
+				first = false
 			}
 			settle(batch)
 			size += len(rec.RawSample)
@@ -238,6 +246,16 @@ func (s *ring) drain(rec *ringbuf.Record) bool {
 	return true
 }
 
+// setFilling notes the first record after the ring buffer was empty. Nothing was lost
+// before it: a buffer that is larger than the largest record takes any when it is
+// empty. A program may be kept from running between its look at the clock and the
+// buffer, hence the tenth of a second.
+func (s *ring) setFilling(raw []byte) {
+	if s.RingBytes > recordMost {
+		s.filling = int64(binary.LittleEndian.Uint64(raw[8:])) - int64(100*time.Millisecond)
+	}
+}
+
 func (s *ring) send(batch []event.Event) {
 	if len(batch) > 0 {
 		s.events <- batch
@@ -245,25 +263,31 @@ func (s *ring) send(batch []event.Event) {
 }
 
 // appendLost adds a gap for each kind whose count of failed reservations has
-// grown since the last time, which is where the range begins.
+// grown since the last look. The range begins there, or, where that was later, with
+// what filled the ring buffer.
 func (s *ring) appendLost(batch []event.Event) []event.Event {
-	from := s.lastEnd
-	s.lastEnd = time.Now().UnixNano()
+	from, looking := s.looked, source.ClockNow(unix.CLOCK_BOOTTIME)
 	var lost [kindMax]uint64 // by KIND_ of bpf/record.h, which are event.Kind's
 	if err := s.collections[0].Variables["lost"].Get(&lost); err != nil {
 		return batch
 	}
+	s.looked = looking
 	for k, n := range lost {
 		if n == s.lost[k] {
 			continue
 		}
-		batch = append(batch, event.Event{
-			Kind: event.KindGap, Source: event.SourceEBPF, Known: event.KnownTime | event.KnownLost, Time: from,
-			Gap: &event.Gap{Until: s.lastEnd, Of: event.Kind(k), Lost: n - s.lost[k], Cause: "ring buffer full"},
-		})
+		batch = append(batch, s.gap(max(from, s.filling), event.KnownLost, event.Gap{Of: event.Kind(k), Lost: n - s.lost[k], Cause: "ring buffer full"}))
 		s.lost[k] = n
 	}
 	return s.appendSkipped(batch, from)
+}
+
+// gap is one from a time on the boot clock until now.
+func (s *ring) gap(from int64, known event.Known, g event.Gap) event.Event {
+	g.Until = source.ClockNow(unix.CLOCK_BOOTTIME) + s.decoder.wallOffset
+	return event.Event{
+		Kind: event.KindGap, Source: event.SourceEBPF, Known: event.KnownTime | known, Time: from + s.decoder.wallOffset, Gap: &g,
+	}
 }
 
 // skipping is a program that the kernel may leave out: when it is due on a CPU
@@ -276,7 +300,7 @@ type skipping struct {
 	seen    uint64
 }
 
-// appendSkipped adds a gap for each program that was left out since from. How
+// appendSkipped adds a gap for each program that was left out since from, boot clock. How
 // many events that were is not known, since some programs look at threads, too.
 func (s *ring) appendSkipped(batch []event.Event, from int64) []event.Event {
 	for i := range s.skips {
@@ -287,10 +311,7 @@ func (s *ring) appendSkipped(batch []event.Event, from int64) []event.Event {
 		}
 		n := stats.RecursionMisses - p.seen
 		p.seen = stats.RecursionMisses
-		batch = append(batch, event.Event{
-			Kind: event.KindGap, Source: event.SourceEBPF, Known: event.KnownTime, Time: from,
-			Gap: &event.Gap{Until: s.lastEnd, Of: p.kind, Cause: fmt.Sprintf("the kernel left the program out %d times, being inside of it", n)},
-		})
+		batch = append(batch, s.gap(from, 0, event.Gap{Of: p.kind, Cause: fmt.Sprintf("the kernel left the program out %d times, being inside of it", n)}))
 	}
 	return batch
 }
