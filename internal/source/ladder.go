@@ -163,7 +163,6 @@ func (l *Ladder) run(ctx context.Context) {
 			continue
 		}
 		if l.stopping() || s.Err() == nil {
-			l.err = s.Err()
 			return
 		}
 		if !l.descend(ctx, s, rung, newest) {

@@ -229,6 +229,24 @@ func TestLadderClosedWhileNothingOpens(t *testing.T) {
 	}
 }
 
+// What the source says of its end is no error of a ladder that was closed.
+func TestLadderClosedWhileItIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		only := &rung{name: event.SourceEBPF}
+		l, err := Climb(t.Context(), Options{}, []Candidate{only.candidate()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		only.err = errors.New("a program was detached")
+		_ = l.Close()
+		for range l.Events() {
+		}
+		if l.Err() != nil {
+			t.Errorf("Err = %v", l.Err())
+		}
+	})
+}
+
 func TestClimbWithoutAny(t *testing.T) {
 	if _, err := Climb(t.Context(), Options{}, nil); err == nil {
 		t.Error("a ladder without rungs")

@@ -52,8 +52,9 @@ type ring struct {
 	lostBy             atomic.Pointer[error] // why there will be no more events; see lose
 	lastGood           atomic.Int64          // when the programs were last seen to work, Unix ns
 
-	mu       sync.Mutex // guards released
+	mu       sync.Mutex // guards released and detached
 	released bool       // the buffer is no longer mapped
+	detached bool       // the links are closed
 
 	// Owned by run.
 	events  chan []event.Event
@@ -107,6 +108,9 @@ func (s *ring) Close() error {
 // detach ends the recording, once.
 func (s *ring) detach() (err error) {
 	s.detaching.Do(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.detached = true
 		for _, l := range slices.Backward(s.links) { // see open
 			err = errors.Join(err, l.Close())
 		}

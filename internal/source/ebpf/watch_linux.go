@@ -50,11 +50,8 @@ func (s *ring) lose(err error) {
 // check looks whether the links are there, and whether the programs count a
 // thread of this process that begins and one that ends.
 func (s *ring) check(ended <-chan struct{}) error {
-	for _, l := range s.links {
-		// The kernel tells of a kprobe's link from 5.15 on.
-		if _, err := l.Info(); err != nil && !errors.Is(err, link.ErrNotSupported) {
-			return fmt.Errorf("a program was detached: %w", err)
-		}
+	if detached, err := s.checkLinks(); err != nil || detached {
+		return err
 	}
 	forks, exits, err := s.canaries()
 	if err != nil {
@@ -78,7 +75,26 @@ func (s *ring) check(ended <-chan struct{}) error {
 			return nil
 		}
 	}
+	if detached, _ := s.checkLinks(); detached {
+		return nil
+	}
 	return errSilent
+}
+
+// checkLinks looks whether the links are there, unless Close has detached them.
+func (s *ring) checkLinks() (detached bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.detached {
+		return true, nil
+	}
+	for _, l := range s.links {
+		// The kernel tells of a kprobe's link from 5.15 on.
+		if _, err := l.Info(); err != nil && !errors.Is(err, link.ErrNotSupported) {
+			return false, fmt.Errorf("a program was detached: %w", err)
+		}
+	}
+	return false, nil
 }
 
 func (s *ring) canaries() (forks, exits uint64, err error) {

@@ -68,6 +68,38 @@ func TestSilentProgramsEndTheSource(t *testing.T) {
 	}
 }
 
+// Programs that Close detaches are not taken for lost.
+func TestCloseIsNoLoss(t *testing.T) {
+	r := start(t, Options{})
+	s := r.src.(*ring)
+	looked := make(chan error)
+	for range 2 {
+		go func() {
+			for {
+				err := s.check(nil)
+				if err != nil || s.stopping() {
+					looked <- err
+					return
+				}
+			}
+		}()
+	}
+	if err := s.detach(); err != nil { // as Close begins
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := s.check(nil); err != nil {
+			t.Errorf("while it closes: %v", err)
+		}
+	}
+	r.stop()
+	for range 2 {
+		if err := <-looked; err != nil {
+			t.Errorf("beside Close: %v", err)
+		}
+	}
+}
+
 // A file with the kernel's types stands in for the kernel's own.
 func TestBTFFile(t *testing.T) {
 	own, err := os.ReadFile("/sys/kernel/btf/vmlinux")
