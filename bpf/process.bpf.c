@@ -21,10 +21,11 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-static __always_inline int on_fork(struct task_struct *child)
+static __always_inline int on_fork(struct task_struct *maker, struct task_struct *child)
 {
 	__u64 now = bpf_ktime_get_boot_ns();
-	struct head *r;
+	struct fork_record *r;
+	__u32 maker_pid;
 
 	if (READ(child, pid) != READ(child, tgid)) { /* a thread */
 		if (READ(child, tgid) == canary_tgid)
@@ -36,7 +37,15 @@ static __always_inline int on_fork(struct task_struct *child)
 		count_lost(KIND_FORK);
 		return 0;
 	}
-	fill_head(r, KIND_FORK, child, now);
+	fill_head(&r->head, KIND_FORK, child, now);
+	maker_pid = READ(maker, tgid);
+	r->maker_pid = 0;
+	r->maker_start = 0;
+	r->pad = 0;
+	if (maker_pid != r->head.parent_pid) { /* CLONE_PARENT */
+		r->maker_pid = maker_pid;
+		r->maker_start = READ(maker, group_leader, start_boottime);
+	}
 	submit(r);
 	return 0;
 }
@@ -81,9 +90,9 @@ int BPF_PROG(exec_btf, struct task_struct *p, int old_pid, struct linux_binprm *
 }
 
 SEC("tp_btf/sched_process_fork")
-int BPF_PROG(fork_btf, struct task_struct *parent, struct task_struct *child)
+int BPF_PROG(fork_btf, struct task_struct *maker, struct task_struct *child)
 {
-	return on_fork(child);
+	return on_fork(maker, child);
 }
 
 SEC("tp_btf/sched_process_exit")
@@ -99,9 +108,9 @@ int BPF_PROG(exec_raw, struct task_struct *p, int old_pid, struct linux_binprm *
 }
 
 SEC("raw_tp/sched_process_fork")
-int BPF_PROG(fork_raw, struct task_struct *parent, struct task_struct *child)
+int BPF_PROG(fork_raw, struct task_struct *maker, struct task_struct *child)
 {
-	return on_fork(child);
+	return on_fork(maker, child);
 }
 
 SEC("raw_tp/sched_process_exit")

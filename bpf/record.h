@@ -18,6 +18,13 @@ struct head {
 	__u32 pad;
 };
 
+struct fork_record {
+	struct head head;
+	__u64 maker_start; /* of the process that made it */
+	__u32 maker_pid;   /* 0 = the parent */
+	__u32 pad;
+};
+
 struct exit_record {
 	struct head head;
 	__u32 status; /* as waitpid(2) returns it */

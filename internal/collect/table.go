@@ -131,8 +131,12 @@ func (t *table) add(out []event.Event, e *event.Event, image uint64) []event.Eve
 		}
 	}
 	if image == 0 {
-		if parent := t.procs[e.Parent]; parent != nil && e.Kind == event.KindFork {
-			image = parent.image
+		maker := e.Parent
+		if e.Fork != nil {
+			maker = e.Fork.Maker
+		}
+		if maker := t.procs[maker]; maker != nil && e.Kind == event.KindFork {
+			image = maker.image
 		}
 	}
 	t.procs[e.Process] = &proc{parent: e.Parent, image: image, start: startOf(e)}

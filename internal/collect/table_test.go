@@ -286,6 +286,23 @@ func TestPolledBehindSnapshot(t *testing.T) {
 	}
 }
 
+// A process that its parent did not make runs what its maker runs.
+func TestForkByMaker(t *testing.T) {
+	parent, maker, child, orphan := key(2, 20), key(3, 30), key(4, 40), key(5, 50)
+	by := func(k, maker event.ProcessKey) *event.Event {
+		e := fork(k, parent)
+		e.Known, e.Fork = e.Known|event.KnownMaker, &event.Fork{Maker: maker}
+		return &e
+	}
+	tab := newTable()
+	for _, e := range []event.Event{fork(parent, event.ProcessKey{}), exec(parent, "/a"), fork(maker, parent), exec(maker, "/b"), *by(child, maker), *by(orphan, key(9, 90))} {
+		tab.apply(nil, &e)
+	}
+	if tab.procs[child].image != tab.procs[maker].image || tab.procs[child].parent != parent || tab.procs[orphan].image != 0 {
+		t.Errorf("child %+v, maker %+v, made by nobody known %+v", tab.procs[child], tab.procs[maker], tab.procs[orphan])
+	}
+}
+
 func TestPIDUsedAgain(t *testing.T) {
 	old, young := key(2, 20), key(2, 200)
 	for _, first := range []event.Event{fork(young, initKey), exec(young, "/y"), exit(young)} {

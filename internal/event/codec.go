@@ -29,6 +29,11 @@ func (c Codec) Append(dst []byte, e *Event) []byte {
 	switch e.Kind {
 	case KindExec, KindExecFailed:
 		dst = appendExec(dst, e.Exec)
+	case KindFork:
+		if e.Known.Has(KnownMaker) {
+			dst = binary.AppendUvarint(dst, uint64(e.Fork.Maker.PID))
+			dst = binary.AppendUvarint(dst, e.Fork.Maker.Start)
+		}
 	case KindExit:
 		dst = append(dst, e.Exit.Code, e.Exit.Signal, flags(e.Exit.Core, e.Exit.Presumed))
 		dst = binary.AppendVarint(dst, e.Exit.DurationNS)
@@ -111,6 +116,9 @@ func (c Codec) Decode(b []byte, e *Event) (rest []byte, err error) {
 	case KindHash:
 		e.Hash = &Hash{ExecTime: d.int(), SHA256: d.string(), Exe: d.string(), Dev: d.uint(), Inode: d.uint(), Size: d.uint(), MTime: d.int()}
 	case KindFork:
+		if e.Known.Has(KnownMaker) {
+			e.Fork = &Fork{Maker: c.key(&d)}
+		}
 	default:
 		return nil, fmt.Errorf("%w: kind %d", ErrCodec, e.Kind)
 	}

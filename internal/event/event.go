@@ -57,7 +57,7 @@ func (s Source) String() string {
 	return sourceNames[s]
 }
 
-// Event is one record. Which of Exec, Exit, Gap and Hash are set follows from Kind;
+// Event is one record. Which of Exec, Fork, Exit, Gap and Hash are set follows from Kind;
 // which fields of them are real is told by Known, and a field that is not
 // known holds its zero value and means nothing.
 //
@@ -77,6 +77,7 @@ type Event struct {
 	Parent  ProcessKey // the kernel's parent at that moment (Known has Parent)
 
 	Exec *Exec // exec, exec_failed
+	Fork *Fork // fork whose Parent did not make the process (Known has Maker), else nil
 	Exit *Exit // exit
 	Gap  *Gap  // gap
 	Hash *Hash // hash
@@ -186,6 +187,10 @@ func (g Gained) Names() []string {
 	}
 	return names
 }
+
+// Fork tells who made a process of which Parent, as the kernel says, is another one
+// (CLONE_PARENT of clone(2)). Until its first exec the process runs what Maker runs.
+type Fork struct{ Maker ProcessKey }
 
 // Exit describes the end of a process as waitpid(2) tells it.
 type Exit struct {

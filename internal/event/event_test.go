@@ -75,6 +75,10 @@ func drawEvent(t *rapid.T) Event {
 			Size: u64("size"), MTime: rapid.Int64().Draw(t, "mtime"), CTime: rapid.Int64().Draw(t, "ctime"),
 			SHA256: text(t, "sha256"), Errno: rapid.Int32().Draw(t, "errno"), Env: text(t, "env"), Redacted: flag("redacted"),
 		}
+	case KindFork:
+		if e.Known.Has(KnownMaker) {
+			e.Fork = &Fork{Maker: drawKey(t, "maker")}
+		}
 	case KindHash:
 		e.Hash = &Hash{
 			ExecTime: rapid.Int64().Draw(t, "exec_ts"), SHA256: text(t, "sha256"), Exe: text(t, "exe"), Dev: u64("dev"), Inode: u64("inode"),
@@ -314,6 +318,11 @@ var goldenEvents = []Event{
 	{
 		Kind: KindFork, Source: SourceEBPF, Known: KnownTime | KnownStart | KnownParent, Time: 1_760_000_002_000_000_000,
 		Process: ProcessKey{Boot: testBoot, PID: 4243, Start: 123457}, StartNS: 1_234_570_000_000, Parent: ProcessKey{Boot: testBoot, PID: 4242, Start: 123456},
+	},
+	{
+		Kind: KindFork, Source: SourceEBPF, Known: KnownTime | KnownParent | KnownMaker, Time: 1_760_000_002_100_000_000,
+		Process: ProcessKey{Boot: testBoot, PID: 4245, Start: 123457}, Parent: ProcessKey{Boot: testBoot, PID: 4242, Start: 123456},
+		Fork: &Fork{Maker: ProcessKey{Boot: testBoot, PID: 4244, Start: 123457}},
 	},
 	{
 		Kind: KindExit, Source: SourceEBPF, Known: KnownTime | KnownCode | KnownDuration, Time: 1_760_000_003_000_000_000,

@@ -30,6 +30,10 @@ func AppendJSON(dst []byte, e *Event) []byte {
 	switch e.Kind {
 	case KindExec, KindExecFailed:
 		o.exec(e.Known, e.Exec)
+	case KindFork:
+		if e.Known.Has(KnownMaker) {
+			o.string("maker", e.Fork.Maker.String())
+		}
 	case KindExit:
 		if e.Known.Has(KnownCode) {
 			o.int("code", int64(e.Exit.Code))

@@ -35,6 +35,7 @@ const (
 	KnownFileTimes                     // Size, MTime, CTime
 	KnownEnv                           // Env
 	KnownDuration                      // DurationNS
+	KnownMaker                         // Fork
 )
 
 // knownNames has the view's column names of each bit, in bit order.
@@ -43,7 +44,7 @@ var knownNames = [...][]string{
 	{"exe"}, {"invoked"}, {"interpreter"}, {"args"}, {"cwd"}, {"comm"}, {"cgroup"}, {"container_id"},
 	{"pid_ns", "mnt_ns"}, {"ns_pid"}, {"dev", "inode"}, {"nlink", "deleted"}, {"fileless"}, {"gained"},
 	{"sha256"}, {"code", "signal", "core"}, {"lost"}, {"user"},
-	{"size", "mtime", "ctime"}, {"env"}, {"duration_ns"},
+	{"size", "mtime", "ctime"}, {"env"}, {"duration_ns"}, {"maker"},
 }
 
 // Has reports whether all of the fields are known.

@@ -63,6 +63,8 @@ func full(k Kind) Event {
 			Inode: 1, Nlink: 1, Fileless: true, Deleted: true, Gained: 7, SHA256: "a", User: "a",
 			Size: 1, MTime: 1, CTime: 1, Env: "A=b\x00", Redacted: true,
 		}
+	case KindFork:
+		e.Fork = &Fork{Maker: ProcessKey{testBoot, 7, 8}}
 	case KindExit:
 		e.Exit = &Exit{Code: 1, Signal: 1, Core: true, Presumed: true, DurationNS: 1}
 	case KindGap:
@@ -85,7 +87,7 @@ func members(t interface{ Fatalf(string, ...any) }, e *Event) map[string]any {
 // Each bit brings exactly its own columns into the JSON, whatever the values of
 // the other fields are.
 func TestKnownBits(t *testing.T) {
-	kinds := map[Known]Kind{KnownCode: KindExit, KnownDuration: KindExit, KnownLost: KindGap}
+	kinds := map[Known]Kind{KnownMaker: KindFork, KnownCode: KindExit, KnownDuration: KindExit, KnownLost: KindGap}
 	for bit, names := range knownNames {
 		k := Known(1) << bit
 		if got := k.Names(); !slices.Equal(got, names) || len(names) == 0 {

@@ -221,8 +221,14 @@ func (db *DB) applyFork(e *event.Event, a *Appended) error {
 	if err != nil {
 		return err
 	}
-	if parent != nil && p.image == nil {
-		p.image = parent.image
+	maker := parent
+	if e.Fork != nil {
+		if maker, err = db.find(e.Fork.Maker); err != nil {
+			return err
+		}
+	}
+	if maker != nil && p.image == nil {
+		p.image = maker.image
 	}
 	s := db.st.fork
 	s.BindInt64(2, db.nextSeq())

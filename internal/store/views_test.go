@@ -121,6 +121,16 @@ func TestViewsShowWhatWasStored(t *testing.T) {
 		"abcdef01-3-30 | 3 | 2 | abcdef01-2-20 | /usr/bin/cat | cat /etc/shadow | ann | 1000 | 1760000002000000000 | 1760000004000000000 | 0 | 9 | 1 | cat")
 }
 
+func TestForkByMaker(t *testing.T) {
+	db := open(t, t.TempDir())
+	child, orphan := forkEvent(4, 2, at(4)), forkEvent(5, 2, at(5))
+	for e, maker := range map[*event.Event]uint32{&child: 3, &orphan: 9} {
+		e.Known, e.Fork = e.Known|event.KnownMaker, &event.Fork{Maker: key(maker)}
+	}
+	appendAll(t, db, execEvent(2, 1, at(1), "/bin/a", "a"), forkEvent(3, 2, at(2)), execEvent(3, 2, at(3), "/bin/b", "b"), child, orphan)
+	want(t, "made by another than the parent", rows(t, db, "SELECT pid, ppid, exe FROM processes WHERE pid > 3 ORDER BY pid"), "4 | 2 | /bin/b", "5 | 2 | <null>")
+}
+
 func TestUnknownIsNull(t *testing.T) {
 	db := open(t, t.TempDir())
 	x := execEvent(2, 1, at(1), "/usr/bin/bash", "bash")

@@ -3,6 +3,7 @@
 // which executes FILE. With parent (clone with CLONE_PARENT) and parent3 (clone3
 // with it) a child of ours, maker, makes it, and it is ours nevertheless.
 // spawn stay: by fork, and the child executes nothing.
+// spawn beside: the same with CLONE_PARENT, so that it is a child of our parent's.
 #include "helper.h"
 
 struct clone_args_v0 {
@@ -59,8 +60,19 @@ int main(int argc, char **argv)
 	pid_t pid;
 
 	if (argc < 2)
-		usage("spawn fork|vfork|clone3|parent|parent3|stay FILE ARG...");
+		usage("spawn fork|vfork|clone3|parent|parent3|stay|beside FILE ARG...");
 	char *how = argv[1], **command = argv + 2;
+	if (strcmp(how, "beside") == 0) {
+		pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+		if (pid < 0)
+			die(how);
+		if (pid == 0)
+			child(command);
+		say_process("beside", pid);
+		ready();
+		hold();
+		return 0;
+	}
 	if (strncmp(how, "parent", 6) == 0)
 		pid = made_by_maker(how[6] == '3', command, &maker);
 	else if (strcmp(how, "vfork") == 0) {

@@ -19,6 +19,7 @@ const (
 	kindMax        = 5
 
 	headSize = 40
+	forkSize = headSize + 16
 	exitSize = headSize + 8
 	execSize = headSize + 168
 )
@@ -99,8 +100,12 @@ func (d *decoder) decode(batch []event.Event, raw []byte) ([]event.Event, error)
 		e.Parent = event.ProcessKey{Boot: d.boot, PID: pid, Start: event.TicksOf(parentStart)}
 	} // pid 0 is the idle task, the parent of 1 and 2: no process
 	switch kind := u32(raw); {
-	case kind == kindFork:
+	case kind == kindFork && len(raw) >= forkSize:
 		e.Kind = event.KindFork
+		if pid := u32(raw[headSize+8:]); pid != 0 {
+			e.Known |= event.KnownMaker
+			e.Fork = &event.Fork{Maker: event.ProcessKey{Boot: d.boot, PID: pid, Start: event.TicksOf(u64(raw[headSize:]))}}
+		}
 	case kind == kindExit && len(raw) >= exitSize:
 		e.Kind = event.KindExit
 		e.Known |= event.KnownCode | event.KnownDuration

@@ -22,6 +22,13 @@ func record(kind, pid uint32, time, start uint64, ppid uint32, parentStart uint6
 	return binary.LittleEndian.AppendUint32(b, 0)
 }
 
+// forkRecord adds who made the process, 0 = the parent.
+func forkRecord(head []byte, maker uint32, start uint64) []byte {
+	b := binary.LittleEndian.AppendUint64(head, start)
+	b = binary.LittleEndian.AppendUint32(b, maker)
+	return binary.LittleEndian.AppendUint32(b, 0)
+}
+
 type execFields struct {
 	kind                 uint32 // 0 = kindExec
 	flags, argc          uint32
@@ -190,9 +197,13 @@ func TestDecodeExecSpecialFiles(t *testing.T) {
 }
 
 func TestDecodeForkAndExit(t *testing.T) {
-	fork := decodeOne(t, record(kindFork, 42, 1, 10_000_000, 0, 0))
-	if fork.Kind != event.KindFork || !fork.Parent.IsZero() || fork.Process.Start != 1 {
+	fork := decodeOne(t, forkRecord(record(kindFork, 42, 1, 10_000_000, 0, 0), 0, 0))
+	if fork.Kind != event.KindFork || !fork.Parent.IsZero() || fork.Process.Start != 1 || fork.Fork != nil || fork.Known.Has(event.KnownMaker) {
 		t.Errorf("%+v", fork)
+	}
+	fork = decodeOne(t, forkRecord(record(kindFork, 42, 1, 10_000_000, 7, 0), 9, 30_000_000))
+	if !fork.Known.Has(event.KnownMaker) || fork.Fork.Maker != (event.ProcessKey{Boot: event.BootID{9}, PID: 9, Start: 3}) || fork.Parent.PID != 7 {
+		t.Errorf("%+v %+v", fork, fork.Fork)
 	}
 	exit := record(kindExit, 42, 12_000_000, 10_000_000, 1, 0)
 	exit = binary.LittleEndian.AppendUint32(exit, 42<<8|0x80|11)
@@ -229,6 +240,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"empty":             nil,
 		"short head":        make([]byte, headSize-1),
 		"unknown kind":      record(9, 1, 1, 1, 1, 1),
+		"short fork":        record(kindFork, 1, 1, 1, 1, 1),
 		"short exit":        record(kindExit, 1, 1, 1, 1, 1),
 		"short exec":        record(kindExec, 1, 1, 1, 1, 1),
 		"strings too long":  long,
@@ -244,7 +256,7 @@ func TestDecodeRefuses(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(execRecord(execFields{flags: 1<<16 - 1, args: "a\x00b\x00", exe: "x\x00", cwd: "y\x00", cgroup: "z\x00"}))
 	f.Add(execRecord(execFields{kind: kindExecFailed, flags: 1<<20 - 1, args: "a\x00", env: "LANG=\x00=\x00x", invoked: "y"}))
-	f.Add(record(kindFork, 1, 2, 3, 4, 5))
+	f.Add(forkRecord(record(kindFork, 1, 2, 3, 4, 5), 6, 7))
 	f.Add(append(record(kindExit, 1, 2, 3, 4, 5), 1, 2, 3, 4, 5, 6, 7, 8))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		d := decoder{env: []string{"LANG", "*"}}
