@@ -14,6 +14,7 @@
 #define ARG0(regs) READ(regs, di)
 #define ARG1(regs) READ(regs, si)
 #define ARG2(regs) READ(regs, dx)
+#define ARG4(regs) READ(regs, r8)
 #define FIRST(regs) READ(regs, di)
 #else
 #define SYSCALL "__arm64_sys_"
@@ -24,6 +25,7 @@
 #define ARG0(regs) READ(regs, orig_x0) /* the result stands in the register */
 #define ARG1(regs) READ(regs, regs[1])
 #define ARG2(regs) READ(regs, regs[2])
+#define ARG4(regs) READ(regs, regs[4])
 #define FIRST(regs) READ(regs, regs[0])
 #endif
 

@@ -117,6 +117,9 @@ static __always_inline int on_failed(long ret, const char *filename, const char 
 	return 0;
 }
 
+/* An execveat that only asks whether the file may be executed. */
+#define IS_CHECK(regs) (ARG4(regs) & AT_EXECVE_CHECK)
+
 /* Both calls begin with the same three arguments, but execveat has a directory in
  * front of them. A 32-bit program has other numbers for them and other pointers:
  * its failures are not seen. */
@@ -132,7 +135,7 @@ static __always_inline int on_sys_exit(struct pt_regs *regs, long ret)
 		return IS_32BIT(p) ? 0 : on_failed(ret, (void *)ARG0(regs), (void *)ARG1(regs));
 	case NR_EXECVEAT:
 		p = (struct task_struct *)bpf_get_current_task();
-		return IS_32BIT(p) ? 0 : on_failed(ret, (void *)ARG1(regs), (void *)ARG2(regs));
+		return IS_32BIT(p) || IS_CHECK(regs) ? 0 : on_failed(ret, (void *)ARG1(regs), (void *)ARG2(regs));
 	}
 	return 0;
 }

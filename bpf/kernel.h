@@ -151,6 +151,7 @@ struct linux_binprm {
 
 #define SIGNAL_GROUP_EXIT 0x00000004 /* include/linux/sched/signal.h */
 #define I_CTIME_QUERIED (1u << 31) /* include/linux/fs.h, since 6.13: not a part of the time */
+#define AT_EXECVE_CHECK 0x10000	     /* include/uapi/linux/fcntl.h, since 6.14: execute nothing */
 #define TMPFS_MAGIC 0x01021994	     /* include/uapi/linux/magic.h */
 
 #endif

@@ -152,7 +152,7 @@ int BPF_PROG(failed_fexit_execve, struct pt_regs *regs, long ret)
 SEC("fexit/" SYSCALL "execveat")
 int BPF_PROG(failed_fexit_execveat, struct pt_regs *regs, long ret)
 {
-	return on_failed(ret, (void *)ARG1(regs), (void *)ARG2(regs));
+	return IS_CHECK(regs) ? 0 : on_failed(ret, (void *)ARG1(regs), (void *)ARG2(regs));
 }
 
 SEC("tp_btf/sys_exit")

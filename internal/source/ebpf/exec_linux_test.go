@@ -439,6 +439,22 @@ func TestFailedExecOfNothing(t *testing.T) {
 	}
 }
 
+// Who asks whether a file may be executed executes nothing, whatever the answer is.
+func TestDeniedCheckIsNoFailedExec(t *testing.T) {
+	const check = 0x10000 // AT_EXECVE_CHECK of linux/fcntl.h, since 6.14
+	path := append([]byte("/none"), 0)
+	failed := failedExecs(t, func() {
+		for _, at := range []uintptr{check, check | unix.AT_SYMLINK_NOFOLLOW, unix.AT_SYMLINK_NOFOLLOW} {
+			if _, _, errno := syscall.Syscall6(unix.SYS_EXECVEAT, ^uintptr(0), uintptr(ptr(path)), 0, 0, at, 0); errno == 0 {
+				t.Fatal("it worked")
+			}
+		}
+	})
+	if len(failed) != 1 {
+		t.Errorf("%d failed execs, want the last", len(failed))
+	}
+}
+
 func TestNoFailedExecsUnlessWanted(t *testing.T) {
 	r := start(t, Options{})
 	if err := syscall.Exec("/none", []string{"x"}, nil); err != syscall.ENOENT {
