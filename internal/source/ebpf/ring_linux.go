@@ -51,6 +51,7 @@ type ring struct {
 	stop               chan struct{}
 	lostBy             atomic.Pointer[error] // why there will be no more events; see lose
 	lastGood           atomic.Int64          // when the programs were last seen to work, Unix ns
+	lastFork, lastExit atomic.Int64          // times of the newest ones told, Unix ns
 
 	mu       sync.Mutex // guards released and detached
 	released bool       // the buffer is no longer mapped
@@ -261,8 +262,20 @@ func (s *ring) setFilling(raw []byte) {
 }
 
 func (s *ring) send(batch []event.Event) {
-	if len(batch) > 0 {
-		s.events <- batch
+	if len(batch) == 0 {
+		return
+	}
+	noteNewest(&s.lastFork, batch, event.KindFork)
+	noteNewest(&s.lastExit, batch, event.KindExit)
+	s.events <- batch
+}
+
+func noteNewest(newest *atomic.Int64, batch []event.Event, of event.Kind) {
+	for i := len(batch) - 1; i >= 0; i-- {
+		if batch[i].Kind == of {
+			newest.Store(batch[i].Time)
+			return
+		}
 	}
 }
 

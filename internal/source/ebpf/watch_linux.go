@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // watchEvery is how often the programs are looked after.
@@ -32,14 +33,37 @@ func (s *ring) watch(ended <-chan struct{}) {
 			return
 		case <-tick.C:
 		}
-		began := time.Now().UnixNano()
-		if err := s.check(ended); err != nil {
+		if err := s.look(ended); err != nil {
 			s.lose(err)
 			return
 		}
-		s.lastGood.Store(began)
 	}
 }
+
+// look notes until when the programs worked, if they did. What they told since the
+// last look is enough; a canary is made at rest.
+func (s *ring) look(ended <-chan struct{}) error {
+	if seen := s.seen(); seen > s.LastGood() {
+		if _, err := s.checkLinks(); err != nil {
+			return err
+		}
+		s.lastGood.Store(seen)
+		return nil
+	}
+	began := time.Now().UnixNano()
+	switch err := s.check(ended); {
+	case errors.Is(err, errNoPID):
+		s.Log.Warn("the programs were not looked after", "reason", err)
+		return nil
+	case err != nil:
+		return err
+	}
+	s.lastGood.Store(began)
+	return nil
+}
+
+// seen is until when both the beginning and the end of processes were told, Unix ns.
+func (s *ring) seen() int64 { return min(s.lastFork.Load(), s.lastExit.Load()) }
 
 // lose ends the source from another goroutine than run.
 func (s *ring) lose(err error) {
@@ -58,6 +82,9 @@ func (s *ring) check(ended <-chan struct{}) error {
 		return err
 	}
 	const tries = 100 // the runtime makes a thread for each that ended, not at once
+	if err := canaryCanLive(); err != nil {
+		return err
+	}
 	for range tries {
 		go runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		select {
@@ -95,6 +122,33 @@ func (s *ring) checkLinks() (detached bool, err error) {
 		}
 	}
 	return false, nil
+}
+
+// errNoPID: a canary would be the death of this process, since the Go runtime gives up
+// when it gets no thread.
+var errNoPID = errors.New("the system has no room for another thread")
+
+// canaryCanLive tries to have a pid without making a process: copy_process() in the
+// kernel's kernel/fork.c takes one, looks at the limits of the user and the system
+// (RLIMIT_NPROC, threads-max, pid_max) before, and then fails to write the pidfd. It
+// takes a millisecond, at rest.
+//
+// BUG: pids.max of a cgroup is looked at later. Who sets it for procmond has to leave
+// room: its threads count there.
+func canaryCanLive() error {
+	const nowhere = ^uintptr(7) // the kernel's, which nobody may write
+	pid, _, errno := unix.RawSyscall6(unix.SYS_CLONE, unix.CLONE_PIDFD|uintptr(unix.SIGCHLD), 0, nowhere, 0, 0, 0)
+	switch {
+	case errno == unix.EAGAIN || errno == unix.ENOMEM:
+		return fmt.Errorf("%w: %v", errNoPID, errno)
+	case errno == 0 && pid == 0: // a child after all, with a memory of its own
+		for {
+			_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+		}
+	case errno == 0:
+		_, _ = unix.Wait4(int(pid), nil, 0, nil)
+	}
+	return nil
 }
 
 func (s *ring) canaries() (forks, exits uint64, err error) {

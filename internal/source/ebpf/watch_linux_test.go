@@ -8,11 +8,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sentineld/sentineld/internal/event"
 	"github.com/sentineld/sentineld/internal/source"
+	"github.com/sentineld/sentineld/internal/testenv"
 )
 
 // A host at rest is not a lost source, however often it is looked after.
@@ -65,6 +69,69 @@ func TestSilentProgramsEndTheSource(t *testing.T) {
 				t.Errorf("backlog %d of %d", waiting, size)
 			}
 		})
+	}
+}
+
+// Without a pid to be had the Go runtime would end the process: no thread is made.
+func TestNoCanaryWithoutAPID(t *testing.T) {
+	if os.Getenv("SENTINELD_TEST_NO_PID") != "" { // the child, as a user
+		if err := canaryCanLive(); err != nil {
+			t.Error("before:", err)
+		}
+		if err := unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: 1, Max: 1}); err != nil {
+			t.Fatal(err)
+		}
+		if err := canaryCanLive(); !errors.Is(err, errNoPID) {
+			t.Error("with a limit of one:", err)
+		}
+		return
+	}
+	testenv.NeedRoot(t)
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestNoCanaryWithoutAPID$")
+	cmd.Env = append(os.Environ(), "SENTINELD_TEST_NO_PID=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	r := start(t, Options{})
+	for range 10 {
+		if err := canaryCanLive(); err != nil {
+			t.Error(err)
+		}
+	}
+	r.stop()
+	for _, e := range r.all { // it leaves nothing behind
+		if e.Kind != event.KindGap && e.Parent.PID == uint32(os.Getpid()) {
+			t.Errorf("%s of %v", e.Kind, e.Process)
+		}
+	}
+}
+
+// Events show that the programs work, up to their time.
+func TestEventsAreEnough(t *testing.T) {
+	r := start(t, Options{})
+	s := r.src.(*ring)
+	before := time.Now().UnixNano()
+	if err := exec.Command("/bin/true").Run(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.After(10 * time.Second); s.seen() < before; {
+		select {
+		case batch := <-s.Events():
+			r.all = append(r.all, batch...)
+		case <-deadline:
+			t.Fatal("the events do not count")
+		}
+	}
+	if err := s.collections[0].Variables["canary_tgid"].Set(int32(-1)); err != nil { // no canary is seen
+		t.Fatal(err)
+	}
+	after := time.Now().UnixNano()
+	if err := s.look(nil); err != nil {
+		t.Errorf("taken for lost: %v", err)
+	}
+	if good := s.LastGood(); good < before || good > after {
+		t.Errorf("good until %d, want %d to %d", good, before, after)
 	}
 }
 
