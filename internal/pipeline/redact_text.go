@@ -10,6 +10,7 @@ type word struct {
 	level int
 	off   int    // of text in the text of the level, where marks is nil
 	marks []mark // of each byte of text, where quotes or backslashes were taken away
+	code  bool   // text of a program: a secret in it ends early, so that what is executed stays
 }
 
 // mark is where a decoded byte comes from, and within which pair of quotes.
@@ -51,10 +52,37 @@ func (r *Redactor) removeOuter(level, from, to int, gone bool) {
 func (r *Redactor) secret(w word, from, to int, n nature) {
 	from, to = min(from, len(w.text)), min(to, len(w.text))
 	v := w.text[from:to]
-	if isPlain(v, n) || w.level > 0 && isVariable(v) && (w.marks == nil || !w.marks[from].literal) {
+	switch {
+	case isPlain(v, n):
+		return
+	case w.level > 0 && isVariable(v) && (w.marks == nil || !w.marks[from].literal):
+		return
+	case (w.level > 0 || w.code) && w.substitutes(from, to):
+		return
+	case w.code && isCall(v):
 		return
 	}
 	r.remove(w, from, to, false)
+}
+
+// substitutes tells whether the output of a command is put into text[from:to]:
+// it is what is executed, and the secret is not there.
+func (w word) substitutes(from, to int) bool {
+	for i := from; i < to; i++ {
+		if c := w.text[i]; c != '`' && (c != '$' || i+1 == to || w.text[i+1] != '(') {
+			continue
+		}
+		if w.marks == nil || !w.marks[i].literal {
+			return true
+		}
+	}
+	return false
+}
+
+// isCall tells whether something is called in a piece of a program.
+func isCall(v string) bool {
+	open := strings.IndexByte(v, '(')
+	return open >= 0 && strings.IndexByte(v[open:], ')') > 0
 }
 
 // isVariable tells whether the shell puts something else there: $NAME, ${NAME}.
@@ -135,8 +163,12 @@ func namesNext(s string) bool {
 // looked.
 func (r *Redactor) pair(w word, from, eq int) int {
 	t := w.text
-	begin := nameBefore(t, from, eq)
-	name := strings.TrimLeft(t[begin:eq], "-.")
+	end := eq
+	for w.code && end > from && t[end-1] == ' ' {
+		end--
+	}
+	begin := nameBefore(t, from, end)
+	name := strings.TrimLeft(t[begin:end], "-.")
 	if name == "" {
 		return eq
 	}
@@ -152,6 +184,10 @@ func (r *Redactor) pair(w word, from, eq int) int {
 	if value < len(t) && t[value] == '=' { // a comparison
 		return value
 	}
+	if w.code {
+		to := r.codeValue(w, value, n)
+		return max(eq, to-1)
+	}
 	if w.level == 0 && value < len(t) && (t[value] == '"' || t[value] == '\'') {
 		to := value + 1 + quoteEnd(t[value+1:], t[value])
 		if to+1 >= len(t) || strings.IndexByte("&;, \n", t[to+1]) >= 0 {
@@ -159,7 +195,7 @@ func (r *Redactor) pair(w word, from, eq int) int {
 			return max(eq, to-1)
 		}
 	}
-	end := len(t)
+	end = len(t)
 	switch atStart := begin == from || t[begin-1] == '/' || t[begin-1] == ':' || t[begin-1] == '='; {
 	case query:
 		end = value + indexAny(t[value:], "&#;\"'` \t\r\n<>")
@@ -179,6 +215,51 @@ func hasLower(s string) bool {
 		}
 	}
 	return false
+}
+
+// codeValue replaces the value of a variable, a key or an argument at text[from:]
+// of a program, and returns where it ends. It stays where it is none of its own:
+// what a function returns, a field.
+func (r *Redactor) codeValue(w word, from int, n nature) int {
+	t := w.text
+	for from < len(t) && (t[from] == ' ' || t[from] == '>') { // of =>
+		from++
+	}
+	if i := strings.IndexAny(t[from:min(len(t), from+3)], "\"'"); i > 0 && isWord(t[from:from+i]) { // b"x"
+		from += i
+	}
+	if from == len(t) {
+		return from
+	}
+	if q := t[from]; q == '"' || q == '\'' {
+		from++
+		to := from + indexAny(t[from:], "\r\n")
+		end := from + quoteEnd(t[from:to], q)
+		if end < to || r.cut && end == len(t) {
+			r.secret(w, from, end, n)
+		}
+		return end
+	}
+	to := from + indexAny(t[from:], " \t\r\n\f\v;&|,\"'`()[]{}<>\\")
+	if to == len(t) || strings.IndexByte("([", t[to]) < 0 && !isField(t[from:to]) {
+		r.secret(w, from, to, n)
+	}
+	return to
+}
+
+// isField tells a name of a program that stands for something, such as os.system,
+// from a word.
+func isField(s string) bool {
+	dot := strings.IndexByte(s, '.')
+	if dot < 1 || isDigit(s[0]) {
+		return false
+	}
+	for i := range len(s) {
+		if !isAlnum(s[i]) && s[i] != '_' && s[i] != '.' {
+			return false
+		}
+	}
+	return true
 }
 
 // isSignature tells whether a parameter of a URL is what makes it a key.
@@ -269,8 +350,14 @@ func (r *Redactor) colon(w word, from, i int) int {
 	}
 	begin := nameBefore(t, from, end)
 	name := t[begin:end]
+	if q := t[value]; w.code && (q == '"' || q == '\'') && natureOf(name) != harmless { // {password: "x"}
+		return max(i, r.codeValue(w, value, natureOf(name))-1)
+	}
 	if !isHeader(name, value > i+1) || begin > from && isNameByte(t[begin-1]) {
 		return i
+	}
+	if w.code && (begin == from || t[begin-1] != '"' && t[begin-1] != '\'') { // a label, a type
+		return max(i, r.codeValue(w, value, secret)-1)
 	}
 	to := len(t)
 	if begin > from && (t[begin-1] == '"' || t[begin-1] == '\'') {
@@ -314,6 +401,9 @@ func (r *Redactor) field(w word, from, quote, value, colon int) int {
 	}
 	if n == harmless {
 		return colon
+	}
+	if w.code && t[value] != '\\' {
+		return max(colon, r.codeValue(w, value, n)-1)
 	}
 	if t[value] == '\\' && value+1 < len(t) {
 		value++
@@ -367,7 +457,7 @@ func (r *Redactor) url(w word, from, at int) int {
 	end := at + indexAny(t[at:], "/?# \t\r\n\"'`<>\\")
 	host := strings.LastIndexByte(t[at:end], '@')
 	colon := strings.IndexByte(t[at:end], ':')
-	if host < 0 && colon >= 0 && !isPort(t[at+colon+1:end]) {
+	if !w.code && host < 0 && colon >= 0 && !isPort(t[at+colon+1:end]) {
 		// A password with a slash that is not encoded, or an end that was cut off.
 		loose := t[at:min(len(t), at+looseURL)]
 		loose = loose[:indexAny(loose, " \t\r\n\"'`<>")]

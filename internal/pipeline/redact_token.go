@@ -85,10 +85,53 @@ func (r *Redactor) pem(w word, at int) int {
 		return at + len(pemBegin) - 1
 	}
 	body := len(pemBegin) + len(label) + len("-----")
-	end := len(t)
-	if i := strings.Index(t[body:], pemEnd); i >= 0 {
-		end = body + i
-	}
+	body += pemHeaders(t[body:])
+	end := body + pemLines(t[body:])
 	r.secret(w, at+body, at+end, secret)
-	return at + max(body, end) - 1
+	return at + end - 1
+}
+
+// pemHeaders is the length of the headers before the key (RFC 1421, 4.6), which
+// say how it is encrypted. They stay.
+func pemHeaders(s string) int {
+	end := 0
+	for {
+		line := strings.TrimLeft(s[end:], "\r\n")
+		at := len(s) - len(line)
+		line = line[:indexAny(line, "\r\n")]
+		name, _, ok := strings.Cut(line, ": ")
+		if at == end || !ok || !isFlagName(name) {
+			return end
+		}
+		end = at + len(line)
+	}
+}
+
+// pemLine is a line that is long enough for one of a key even where a blank
+// stands for the line break.
+const pemLine = 40
+
+// pemLines is the length of the lines of base64 that s begins with. What else
+// follows the header of a key is none, and may be what is executed.
+func pemLines(s string) int {
+	end, last := 0, 0
+	for {
+		end += len(s[end:]) - len(strings.TrimLeft(s[end:], " \t\r\n"))
+		if rest := s[end:]; strings.HasPrefix(rest, `\n`) || strings.HasPrefix(rest, `\r`) { // in JSON
+			end += 2
+			continue
+		}
+		if strings.HasPrefix(s[end:], pemEnd) {
+			return end
+		}
+		to := end
+		for to < len(s) && (isAlnum(s[to]) || strings.IndexByte("+/=", s[to]) >= 0) {
+			to++
+		}
+		rest := s[to:]
+		if to == end || to-end < pemLine && rest != "" && strings.IndexByte("\r\n\\\"'", rest[0]) < 0 && !strings.HasPrefix(strings.TrimLeft(rest, " "), pemEnd) {
+			return last
+		}
+		end, last = to, to
+	}
 }
