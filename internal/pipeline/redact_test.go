@@ -217,22 +217,56 @@ func TestRedactOptions(t *testing.T) {
 	}
 }
 
+// pieces are what a long argument of a bad will is made of.
+var pieces = []string{
+	"=", "a=", "password=x,", "://", "http://a:b", "http://a:b@", "@", "\"", "\"a\":", "\"password\":", "'", "\\", "$(", "`", "sh -c '", "sudo ",
+	"eyJ", "eyJaaaaaaaaaaaa.eyJ", "ghp_", "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "password: ", "Authorization: Bearer ", "--password ", "a ", ";", ",a",
+	"eyJ-", "eyJaaaaaaaaaaaa.", "\\\"x-pwd:a\n", "\\\"pwd\\\":\\\"a\\\",", "x-pwd: '\\'\n", "password=\"\\\" ", "-----BEGIN PRIVATE KEY-----\na: b\nMII ",
+}
+
+// long is an argument of that size for a program, as they read it in different ways.
+func long(program, piece string, size int) string {
+	return program + "\x00" + strings.Repeat(piece, size/len(piece)) + "\x00"
+}
+
+var readers = []string{"tool", "sh\x00-c", "ssh\x00h", "python3\x00-c"}
+
 // TestRedactIsLinear: a long argument of any kind takes no more than its length.
 // A square of 128 KiB would take minutes.
 func TestRedactIsLinear(t *testing.T) {
 	r := newRedactor(t, RedactOptions{})
-	const size = 128 << 10
-	for _, piece := range []string{
-		"=", "a=", "password=x,", "://", "http://a:b", "http://a:b@", "@", "\"", "\"a\":", "\"password\":", "'", "\\", "$(", "`", "sh -c '", "sudo ",
-		"eyJ", "eyJaaaaaaaaaaaa.eyJ", "ghp_", "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "password: ", "Authorization: Bearer ", "--password ", "a ", ";", ",a",
-	} {
-		for _, program := range []string{"tool", "sh\x00-c", "ssh\x00h"} {
-			args := program + "\x00" + strings.Repeat(piece, size/len(piece)) + "\x00"
-			x := event.Exec{Args: args}
+	for _, piece := range pieces {
+		for _, program := range readers {
+			x := event.Exec{Args: long(program, piece, 128<<10)}
 			begin := time.Now()
 			r.Exec(&x)
 			if took := time.Since(begin); took > 2*time.Second {
 				t.Errorf("%s of %q takes %v", program, piece, took)
+			}
+		}
+	}
+}
+
+// TestRedactGrowsAsItsInput: what is four times as long takes four times as long,
+// not sixteen times. The shortest of some runs is what a busy machine lets see.
+func TestRedactGrowsAsItsInput(t *testing.T) {
+	r := newRedactor(t, RedactOptions{})
+	for _, piece := range pieces {
+		for _, program := range readers {
+			short, four := long(program, piece, 32<<10), long(program, piece, 128<<10)
+			best := func(args string, before time.Duration) time.Duration {
+				x := event.Exec{Args: args}
+				begin := time.Now()
+				r.Exec(&x)
+				return min(before, time.Since(begin))
+			}
+			a, b := time.Hour, time.Hour
+			slow := func() bool { return b > 9*a && b > 30*time.Millisecond }
+			for run := 0; run < 20 && (run == 0 || slow()); run++ {
+				a, b = best(short, a), best(four, b)
+			}
+			if slow() {
+				t.Errorf("%s of %q: 32 KiB take %v, 128 KiB take %v", program, piece, a, b)
 			}
 		}
 	}

@@ -65,52 +65,14 @@ func (r *Redactor) secret(w word, from, to int, n nature) {
 	r.remove(w, from, to, false)
 }
 
-// substitutes tells whether the output of a command is put into text[from:to]:
-// it is what is executed, and the secret is not there.
-func (w word) substitutes(from, to int) bool {
-	for i := from; i < to; i++ {
-		if c := w.text[i]; c != '`' && (c != '$' || i+1 == to || w.text[i+1] != '(') {
-			continue
-		}
-		if w.marks == nil || !w.marks[i].literal {
-			return true
-		}
-	}
-	return false
-}
-
-// isCall tells whether something is called in a piece of a program.
-func isCall(v string) bool {
-	open := strings.IndexByte(v, '(')
-	return open >= 0 && strings.IndexByte(v[open:], ')') > 0
-}
-
-// isVariable tells whether the shell puts something else there: $NAME, ${NAME}.
-func isVariable(v string) bool {
-	name, ok := strings.CutPrefix(v, "$")
-	if !ok {
-		return false
-	}
-	if braced, ok := strings.CutPrefix(name, "{"); ok {
-		if name, ok = strings.CutSuffix(braced, "}"); !ok {
-			return false
-		}
-	}
-	for i := range len(name) {
-		if !isAlnum(name[i]) && name[i] != '_' {
-			return len(name) == 1
-		}
-	}
-	return name == "" || !isDigit(name[0]) || len(name) == 1
-}
-
 // text replaces what is a secret in any program's arguments: in NAME=VALUE,
 // "NAME": "VALUE", headers of HTTP, URLs, and tokens that show what they are.
 // What is before from is not looked at.
 func (r *Redactor) text(w word, from int) {
 	t := w.text
+	jwt := from // from where one may begin
 	for i := from; i < len(t); i++ {
-		switch c := t[i]; c {
+		switch t[i] {
 		case '=':
 			i = r.pair(w, from, i)
 		case ':':
@@ -123,8 +85,17 @@ func (r *Redactor) text(w word, from int) {
 			if strings.HasPrefix(t[i:], pemBegin) {
 				i = r.pem(w, i)
 			}
-		case 'g', 'x', 's', 'r', 'A', 'h', 'n', 'p', 'd', 'S', 'y', 'e':
-			if i > from && (isAlnum(t[i-1]) || t[i-1] == '_') {
+		case 'e':
+			if i < jwt || !strings.HasPrefix(t[i:], "eyJ") || inWord(t, from, i) {
+				continue
+			}
+			seen, ok := r.jwt(t[i:])
+			if jwt = i + seen; ok {
+				r.remove(w, i, jwt, false)
+				i = jwt - 1
+			}
+		case 'g', 'x', 's', 'r', 'A', 'h', 'n', 'p', 'd', 'S', 'y':
+			if inWord(t, from, i) {
 				continue
 			}
 			if end := r.token(t[i:]); end > 0 {
@@ -134,6 +105,8 @@ func (r *Redactor) text(w word, from int) {
 		}
 	}
 }
+
+func inWord(t string, from, i int) bool { return i > from && (isAlnum(t[i-1]) || t[i-1] == '_') }
 
 func isNameByte(c byte) bool { return isAlnum(c) || c == '_' || c == '-' || c == '.' }
 
@@ -213,62 +186,6 @@ func hasLower(s string) bool {
 		if isLower(s[i]) {
 			return true
 		}
-	}
-	return false
-}
-
-// codeValue replaces the value of a variable, a key or an argument at text[from:]
-// of a program, and returns where it ends. It stays where it is none of its own:
-// what a function returns, a field.
-func (r *Redactor) codeValue(w word, from int, n nature) int {
-	t := w.text
-	for from < len(t) && (t[from] == ' ' || t[from] == '>') { // of =>
-		from++
-	}
-	if i := strings.IndexAny(t[from:min(len(t), from+3)], "\"'"); i > 0 && isWord(t[from:from+i]) { // b"x"
-		from += i
-	}
-	if from == len(t) {
-		return from
-	}
-	if q := t[from]; q == '"' || q == '\'' {
-		from++
-		to := from + indexAny(t[from:], "\r\n")
-		end := from + quoteEnd(t[from:to], q)
-		if end < to || r.cut && end == len(t) {
-			r.secret(w, from, end, n)
-		}
-		return end
-	}
-	to := from + indexAny(t[from:], " \t\r\n\f\v;&|,\"'`()[]{}<>\\")
-	if to == len(t) || strings.IndexByte("([", t[to]) < 0 && !isField(t[from:to]) {
-		r.secret(w, from, to, n)
-	}
-	return to
-}
-
-// isField tells a name of a program that stands for something, such as os.system,
-// from a word.
-func isField(s string) bool {
-	dot := strings.IndexByte(s, '.')
-	if dot < 1 || isDigit(s[0]) {
-		return false
-	}
-	for i := range len(s) {
-		if !isAlnum(s[i]) && s[i] != '_' && s[i] != '.' {
-			return false
-		}
-	}
-	return true
-}
-
-// isSignature tells whether a parameter of a URL is what makes it a key.
-func isSignature(name string) bool {
-	var buf [maxName]byte
-	folded, _ := lower(&buf, name)
-	switch string(folded) {
-	case "sig", "signature", "x-amz-signature", "x-goog-signature", "x-amz-security-token":
-		return true
 	}
 	return false
 }
@@ -359,16 +276,13 @@ func (r *Redactor) colon(w word, from, i int) int {
 	if w.code && (begin == from || t[begin-1] != '"' && t[begin-1] != '\'') { // a label, a type
 		return max(i, r.codeValue(w, value, secret)-1)
 	}
-	to := len(t)
+	to := value + indexAny(t[value:], "\r\n")
 	if begin > from && (t[begin-1] == '"' || t[begin-1] == '\'') {
-		to = value + quoteEnd(t[value:], t[begin-1])
+		to = value + quoteEnd(t[value:to], t[begin-1])
 	}
-	if line := strings.IndexAny(t[value:to], "\r\n"); line >= 0 {
-		to = value + line
-	}
-	if q := t[value]; q == '"' || q == '\'' {
+	if q := t[value]; value < to && (q == '"' || q == '\'') {
 		value++
-		to = min(to, value+quoteEnd(t[value:], q))
+		to = value + quoteEnd(t[value:to], q)
 	}
 	var buf [maxName]byte
 	for _, s := range schemes {
@@ -411,9 +325,10 @@ func (r *Redactor) field(w word, from, quote, value, colon int) int {
 	var to int
 	if t[value] == '"' || t[value] == '\'' {
 		value++
-		to = value + quoteEnd(t[value:], t[value-1])
 		if end < quote { // the backslash of the closing quote hides it
 			to = value + indexAny(t[value:], "\\")
+		} else {
+			to = value + quoteEnd(t[value:], t[value-1])
 		}
 	} else { // a number, or a word of YAML
 		to = value + indexAny(t[value:], ",}] \t\r\n")
@@ -444,71 +359,4 @@ func isHeader(name string, blank bool) bool {
 		return false
 	}
 	return strings.IndexByte(name, '-') > 0 && natureOf(name) != harmless
-}
-
-// looseURL is how far a password is followed that is not encoded as it should
-// be.
-const looseURL = 1024
-
-// url looks at what follows ://, which ends before at, and returns up to where it
-// has looked.
-func (r *Redactor) url(w word, from, at int) int {
-	t := w.text
-	end := at + indexAny(t[at:], "/?# \t\r\n\"'`<>\\")
-	host := strings.LastIndexByte(t[at:end], '@')
-	colon := strings.IndexByte(t[at:end], ':')
-	if !w.code && host < 0 && colon >= 0 && !isPort(t[at+colon+1:end]) {
-		// A password with a slash that is not encoded, or an end that was cut off.
-		loose := t[at:min(len(t), at+looseURL)]
-		loose = loose[:indexAny(loose, " \t\r\n\"'`<>")]
-		if host = strings.LastIndexByte(loose, '@'); host < 0 && r.cut && at+len(loose) == len(t) && end == len(t) {
-			r.secret(w, at+colon+1, len(t), secret)
-			return len(t)
-		}
-	}
-	if host < 0 {
-		return at - 1
-	}
-	user := t[at : at+host]
-	if colon < 0 || colon > host {
-		colon = host
-	} else if t[at+colon+1:at+host] != "x-oauth-basic" { // GitHub: the token is the user
-		r.secret(w, at+colon+1, at+host, secret)
-	}
-	scheme := nameBefore(t, from, at-3)
-	if strings.HasPrefix(t[scheme:], "http") && (r.token(user[:colon]) > 0 || isRandom(user[:colon])) {
-		r.secret(w, at, at+colon, secret)
-	}
-	return at + host
-}
-
-func isPort(s string) bool {
-	if len(s) > 5 {
-		return false
-	}
-	for i := range len(s) {
-		if !isDigit(s[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-// isRandom tells a token from the name of a user: long, and digits among letters.
-func isRandom(s string) bool {
-	if len(s) < 20 {
-		return false
-	}
-	digits, letters := false, false
-	for i := range len(s) {
-		switch c := s[i]; {
-		case isDigit(c):
-			digits = true
-		case isAlnum(c):
-			letters = true
-		case c != '_' && c != '-':
-			return false
-		}
-	}
-	return digits && letters
 }

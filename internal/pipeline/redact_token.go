@@ -29,10 +29,13 @@ var shapes = [256][]shape{
 // token is the length of the token that t begins with, 0 when it is none. Where
 // t was cut off any length will do.
 func (r *Redactor) token(t string) int {
-	if strings.HasPrefix(t, "eyJ") {
-		return r.jwt(t)
-	}
 	if t == "" {
+		return 0
+	}
+	if strings.HasPrefix(t, "eyJ") {
+		if end, ok := r.jwt(t); ok {
+			return end
+		}
 		return 0
 	}
 	for _, s := range shapes[t[0]] {
@@ -51,8 +54,8 @@ func (r *Redactor) token(t string) int {
 }
 
 // jwt: RFC 7519, a header and claims that are JSON objects in base64url, and a
-// signature.
-func (r *Redactor) jwt(t string) int {
+// signature. Where it is none, none begins in what was seen either.
+func (r *Redactor) jwt(t string) (seen int, ok bool) {
 	end, dots := 3, 0
 	for ; end < len(t); end++ {
 		if t[end] == '.' {
@@ -65,10 +68,7 @@ func (r *Redactor) jwt(t string) int {
 			break
 		}
 	}
-	if dots >= 2 || r.cut && end == len(t) && end > 12 {
-		return end
-	}
-	return 0
+	return end, dots >= 2 || r.cut && end == len(t) && end > 12
 }
 
 const (
@@ -98,9 +98,12 @@ func pemHeaders(s string) int {
 	for {
 		line := strings.TrimLeft(s[end:], "\r\n")
 		at := len(s) - len(line)
+		if at == end {
+			return end
+		}
 		line = line[:indexAny(line, "\r\n")]
 		name, _, ok := strings.Cut(line, ": ")
-		if at == end || !ok || !isFlagName(name) {
+		if !ok || !isFlagName(name) {
 			return end
 		}
 		end = at + len(line)

@@ -1,0 +1,208 @@
+package pipeline
+
+func letter(flag string, k kind, f form) rule { return rule{flag: flag, kind: k, form: f} }
+
+var (
+	mysql       = ofMySQL("ABbCcEfGHIijLNnoqrsTtUvVwX", "uhPSDeO", nil)
+	mysqlDump   = ofMySQL("AaBcCdeEfFiIkKlnNoqQRtvVxXYy", "uhPSrTwO", nil)
+	mysqlAdmin  = ofMySQL("BbCEfIlrsvV", "uhPSciO", mysqlAdminWord)
+	mysqlImport = ofMySQL("CdfIilLrsvV", "uhPScO", nil)
+	mysqlShow   = ofMySQL("CIiktvV", "uhPScO", nil)
+	mysqlCheck  = ofMySQL("AaBcCeFfgImoqrsUvVz", "uhPSO", nil)
+	mysqlSlap   = ofMySQL("aCIsTvV", "uhPSceiqFxyN", nil)
+	mysqlBinlog = ofMySQL("CDFfHIRstvV", "uhPSdjlorT", nil)
+	mysqlOther  = ofMySQL("vV", "uhPSDe", nil)
+
+	mongo   = &program{rules: []rule{letter("-p", whole, either)}, skip: noCommand}
+	redis   = &program{rules: []rule{letter("-a", whole, apart)}, values: "hpsunrid", skip: noCommand, then: redisWord}
+	ldap    = &program{rules: []rule{letter("-w", whole, either)}, bools: "xvnZMcLAWQNI", values: "DHhpbsfUYRXO", skip: noCommand}
+	ldapSet = &program{rules: []rule{letter("-w", whole, either), letter("-s", whole, either), letter("-a", whole, either)},
+		bools: "xvnZASWQNI", values: "DHhpUYRXO", skip: noCommand}
+	samba = &program{rules: []rule{letter("-U", afterPercent, either), {flag: "--user", kind: afterPercent}}, bools: "LNkgqEP",
+		values: "cIpWsDndml", skip: noCommand, then: sambaWord}
+	snmp = &program{rules: []rule{letter("-c", whole, either), letter("-A", whole, either), letter("-X", whole, either),
+		{flag: "-3m", kind: whole}, {flag: "-3M", kind: whole}}, values: "vuaxlntrOIMmC", skip: noCommand}
+	zip     = &program{rules: []rule{letter("-P", whole, either)}, bools: "rqvjoemXylnfCuL9", skip: noCommand}
+	seven   = &program{rules: []rule{letter("-p", whole, attached)}, skip: noCommand}
+	rar     = &program{rules: []rule{{flag: "-hp", kind: whole, form: attached}, letter("-p", whole, attached)}, skip: noCommand}
+	oracle  = &program{skip: noCommand, then: nth(1, afterSlash)}
+	httpie  = &program{rules: []rule{letter("-a", afterColon, either), {flag: "--auth", kind: afterColon}}, skip: noCommand}
+	spray   = &program{rules: []rule{letter("-p", whole, either)}, bools: "d", skip: noCommand}
+	ansible = &program{rules: []rule{letter("-a", commandText, either), {flag: "--args", kind: commandText}}, skip: noCommand}
+	stores  = &program{skip: noCommand, subs: "config configure set config:set", then: settings}
+
+	shell = &program{shell: true, values: "oO", longs: "rcfile init-file", bools: "abefhilmnprstuvxBCDEHPST"}
+	plain = &program{} // the first word that is no flag is a command
+	// multiCall is as plain, and by argv[0] it is that program.
+	multiCall = &program{}
+	python    = &program{rules: codes("-c"), values: "WXm", bools: "bBdEhiIOPqsSuvVx"}
+	lua       = &program{rules: codes("-e"), values: "l"}
+	awk       = &program{rules: codes("-e", "--source"), values: "Fvfil", longs: "file field-separator assign include load", skip: noCommand, then: nth(1, code)}
+	docker    = &program{
+		rules: []rule{
+			{flag: "-p", kind: whole, after: "login"}, {flag: "--secret", kind: other}, {flag: "--creds", kind: afterColon},
+			{flag: "--src-creds", kind: afterColon}, {flag: "--dest-creds", kind: afterColon},
+		},
+		skip: noCommand, subs: "login run exec create", executes: "run exec create", values: "aceghlmnpuvwHfl", bools: "ditPqD",
+		flags: "rm init interactive tty detach privileged read-only no-healthcheck publish-all quiet tls tlsverify debug help password-stdin no-trunc all force pull-always",
+	}
+	kube = &program{skip: noCommand, dashes: true, rules: []rule{{flag: "--from-literal", kind: afterEqual}, {flag: "-p", kind: whole, after: "login"}},
+		subs: "login"}
+)
+
+// ofMySQL is a program of its family: with letters of flags that take no value,
+// which may stand before p in one word, and of those that take one.
+func ofMySQL(bools, values string, then func(*command, string) kind) *program {
+	return &program{rules: []rule{letter("-p", whole, attached)}, optional: true, bools: bools, values: values, skip: noCommand, then: then}
+}
+
+// programs is keyed by name. A flag of one letter is a secret for these alone: -p
+// is a port for ssh, parents for mkdir, publish for docker run.
+var programs = map[string]*program{
+	"mysql": mysql, "mariadb": mysql, "mysqldump": mysqlDump, "mysqlpump": mysqlDump, "mariadb-dump": mysqlDump,
+	"mysqladmin": mysqlAdmin, "mariadb-admin": mysqlAdmin, "mysqlimport": mysqlImport, "mariadb-import": mysqlImport,
+	"mysqlshow": mysqlShow, "mariadb-show": mysqlShow, "mysqlcheck": mysqlCheck, "mariadb-check": mysqlCheck,
+	"mysqlslap": mysqlSlap, "mariadb-slap": mysqlSlap, "mysqlbinlog": mysqlBinlog, "mariadb-binlog": mysqlBinlog,
+	"mysqlsh": mysqlOther, "mycli": mysqlOther, "mariabackup": mysqlOther, "mariadb-backup": mysqlOther, "xtrabackup": mysqlOther,
+
+	"mongo": mongo, "mongosh": mongo, "mongodump": mongo, "mongorestore": mongo, "mongoexport": mongo, "mongoimport": mongo, "mongostat": mongo,
+	"mongotop": mongo, "mongofiles": mongo, "cqlsh": mongo, "beeline": mongo, "isql-fb": mongo, "arangosh": mongo, "evil-winrm": mongo,
+	"psexec": mongo, "certutil": mongo, "ipmitool": {rules: []rule{letter("-P", whole, either), letter("-k", whole, either)}, skip: noCommand},
+	"redis-cli": redis, "valkey-cli": redis, "keydb-cli": redis,
+
+	"sshpass": {rules: []rule{letter("-p", whole, either)}, bools: "eVhv", values: "fdP"},
+	"curl": {
+		rules: []rule{
+			letter("-u", afterColon, either), letter("-U", afterColon, either), letter("-H", header, either), letter("-b", cookies, either),
+			letter("-x", userinfo, either), letter("-E", afterColon, either), {flag: "--user", kind: afterColon}, {flag: "--proxy-user", kind: afterColon},
+			{flag: "--cookie", kind: cookies}, {flag: "--proxy", kind: userinfo}, {flag: "--cert", kind: afterColon}, {flag: "--socks5", kind: userinfo},
+			{flag: "--proxy-cert", kind: afterColon},
+		},
+		bools: "sSfLkvgiIaOjlnNpqRZ0123456#GJM", values: "XdFoTAeDcmrtwyYzCPQK", skip: noCommand,
+		then: func(*command, string) kind { return userinfo },
+	},
+	"http": httpie, "https": httpie, "xh": httpie, "xhs": httpie,
+	"ncat":          {rules: []rule{{flag: "--proxy-auth", kind: afterColon}}, skip: noCommand},
+	"lftp":          {rules: []rule{letter("-u", afterComma, either), {flag: "--user", kind: afterComma}}, skip: noCommand},
+	"mosquitto_pub": {rules: []rule{letter("-P", whole, apart)}, skip: noCommand}, "mosquitto_sub": {rules: []rule{letter("-P", whole, apart)}, skip: noCommand},
+
+	"ldapsearch": ldap, "ldapadd": ldap, "ldapmodify": ldap, "ldapdelete": ldap, "ldapmodrdn": ldap, "ldapcompare": ldap, "ldapwhoami": ldap,
+	"ldapexop": ldap, "ldappasswd": ldapSet,
+	"smbclient": samba, "rpcclient": samba, "smbget": samba, "smbcacls": samba, "smbcquotas": samba, "smbtree": samba, "winexe": samba,
+	"net":     {rules: samba.rules, bools: "LNkgqEP", values: "IpWswndlr", skip: noCommand, then: netWord},
+	"snmpget": snmp, "snmpwalk": snmp, "snmpbulkwalk": snmp, "snmpbulkget": snmp, "snmpset": snmp, "snmpgetnext": snmp, "snmptrap": snmp,
+	"snmpinform": snmp, "snmptable": snmp, "snmpstatus": snmp, "snmptranslate": snmp, "snmpdf": snmp,
+
+	"openssl": {
+		rules: []rule{
+			{flag: "-passin", kind: afterPass}, {flag: "-passout", kind: afterPass}, {flag: "-pass", kind: afterPass}, {flag: "-password", kind: afterPass},
+			{flag: "-macopt", kind: afterColon}, {flag: "-psk", kind: whole}, letter("-k", whole, apart), letter("-K", whole, apart),
+		},
+		subs: "passwd", skip: noCommand,
+		then: func(c *command, w string) kind {
+			if c.seen == "passwd" && c.args > 1 {
+				return whole
+			}
+			return nothing
+		},
+	},
+	"mkpasswd": {values: "mSRPp", skip: noCommand, then: nth(1, whole)},
+	"useradd":  {rules: []rule{letter("-p", whole, apart)}, skip: noCommand}, "usermod": {rules: []rule{letter("-p", whole, apart)}, skip: noCommand},
+	"htpasswd":       {bools: "cmBdspDv5", notes: "bn", values: "Cr", skip: noCommand, then: htpasswdWord},
+	"ansible-vault":  {skip: noCommand, then: next("encrypt_string")},
+	"wpa_passphrase": {skip: noCommand, then: nth(2, whole)}, "nmcli": {skip: noCommand, then: settings},
+	"rclone":      {skip: noCommand, then: next("obscure")},
+	"pkcs11-tool": {rules: []rule{{flag: "--pin", kind: whole}, {flag: "--so-pin", kind: whole}, letter("-p", whole, apart)}, skip: noCommand},
+
+	"7z": seven, "7za": seven, "7zr": seven, "7zz": seven, "rar": rar, "unrar": rar, "zip": zip, "unzip": zip, "zipcloak": zip,
+
+	"docker": docker, "podman": docker, "nerdctl": docker, "buildah": docker, "skopeo": docker, "docker-compose": docker,
+	"helm":    {rules: []rule{{flag: "-p", kind: whole, after: "login"}}, subs: "login", skip: noCommand},
+	"kubectl": kube, "oc": kube, "k3s": multiCall,
+	"az":     {rules: []rule{{flag: "-p", kind: whole, after: "login"}, {flag: "--value", kind: whole, after: "secret"}}, subs: "login secret config", skip: noCommand, then: settings},
+	"cf":     {rules: []rule{{flag: "-p", kind: whole, after: "login"}}, subs: "login", skip: noCommand},
+	"gcloud": {rules: []rule{{flag: "--secret", kind: other}}, subs: "config", skip: noCommand, then: settings}, "aws": stores, "npm": stores, "yarn": stores, "pnpm": stores,
+	"pip": stores, "poetry": stores, "composer": stores, "gem": stores, "git": stores, "bundle": stores,
+	"gh":    {rules: []rule{{flag: "-b", kind: whole, after: "secret"}, {flag: "--body", kind: whole, after: "secret"}}, subs: "secret", skip: noCommand},
+	"glab":  {rules: []rule{{flag: "-t", kind: whole, after: "login"}}, subs: "login", skip: noCommand},
+	"twine": {rules: []rule{letter("-p", whole, apart)}, skip: noCommand},
+	"vault": {subs: "login kv write", skip: noCommand, then: vaultWord}, "bao": {subs: "login kv write", skip: noCommand, then: vaultWord},
+	"snyk": {skip: noCommand, then: next("auth")}, "ngrok": {skip: noCommand, then: next("authtoken", "add-authtoken")},
+	"bw": {skip: noCommand, then: next("unlock")},
+
+	"xfreerdp": {rules: []rule{{flag: "/p:", kind: whole}, {flag: "/gp:", kind: whole}, {flag: "/pth:", kind: whole}}, skip: noCommand},
+	"wfreerdp": {rules: []rule{{flag: "/p:", kind: whole}, {flag: "/gp:", kind: whole}, {flag: "/pth:", kind: whole}}, skip: noCommand},
+	"rdesktop": {rules: []rule{letter("-p", whole, either)}, values: "udnscklgtar", skip: noCommand},
+	"nxc":      spray, "netexec": spray, "crackmapexec": spray, "cme": spray,
+	"sqlcmd": {rules: []rule{letter("-P", whole, either)}, values: "USdQqi", skip: noCommand}, "bcp": {rules: []rule{letter("-P", whole, either)}, values: "US", skip: noCommand},
+	"isql":     {rules: []rule{letter("-p", whole, apart), letter("-P", whole, either)}, values: "udSU", skip: noCommand, then: nth(3, whole)},
+	"schtasks": {rules: []rule{{flag: "/rp", kind: whole}, {flag: "/p", kind: whole}}, skip: noCommand},
+	"sc":       {skip: noCommand, then: next("password=")},
+	"sqlplus":  oracle, "expdp": oracle, "impdp": oracle, "sqlldr": oracle,
+
+	"sh": shell, "bash": shell, "dash": shell, "ash": shell, "zsh": shell, "ksh": shell, "mksh": shell, "fish": shell, "rbash": shell, "busybox": multiCall,
+	"toybox": multiCall, "su": {shell: true, rules: []rule{{flag: "--command", kind: commandText}}, values: "gGsw", skip: noCommand},
+	"runuser": {shell: true, rules: []rule{{flag: "--command", kind: commandText}}, values: "ugGsw", longs: "user group shell", skip: noCommand, dashes: true},
+	"script":  {shell: true, rules: []rule{{flag: "--command", kind: commandText}}, skip: noCommand}, "eval": {joins: true},
+	"cmd": {rules: []rule{{flag: "/c", kind: commandText}, {flag: "/k", kind: commandText}}, joins: true}, "powershell": powershell, "pwsh": powershell,
+
+	"sudo": {values: "CDghpRrTtuU", bools: "AbBEeHiKklNnPSsVv", longs: "user group prompt chdir chroot close-from host role type other-user command-timeout"},
+	"doas": {values: "Cu", bools: "Lns"}, "pkexec": {longs: "user"},
+	"env":   {values: "uC", bools: "0iv", longs: "unset chdir", rules: []rule{letter("-S", commandText, either), {flag: "--split-string", kind: commandText}}},
+	"nohup": plain, "setsid": plain, "command": plain, "exec": plain, "dbus-run-session": plain, "fakeroot": plain, "torsocks": plain,
+	"proxychains": plain, "proxychains4": plain, "catchsegv": plain, "tini": plain, "dumb-init": plain, "gosu": {skip: 1}, "su-exec": {skip: 1},
+	"nice": {values: "n", longs: "adjustment"}, "ionice": {values: "cnpPu", bools: "t"}, "stdbuf": {values: "ioe"}, "chroot": {skip: 1},
+	"timeout": {skip: 1, values: "ks", longs: "kill-after signal"}, "taskset": {skip: 1}, "chrt": {skip: 1, values: "TPD", bools: "abdfior"},
+	"time": {values: "fo"}, "strace": {values: "abeEIoOpPsSuUX", bools: "fFcCdhikqrtTvVwxyYz"}, "ltrace": {values: "aAeDFlnopsuwx"},
+	"xargs": {values: "adEIiLlnPs", bools: "0oprtx"}, "parallel": parallel, "sem": parallel, "env_parallel": parallel,
+	"hyperfine": {skip: noCommand, rules: texts("-p", "--prepare", "-s", "--setup", "-c", "--cleanup"), values: "wmMrSPDLNiu", bools: "i",
+		longs: "warmup runs min-runs max-runs shell export-json export-csv export-markdown parameter-scan parameter-list command-name style output input time-unit",
+		then:  func(*command, string) kind { return commandText }},
+	"watch":   {values: "n", bools: "bcdegptx", joins: true},
+	"flock":   {skip: 1, values: "wE", shell: true},
+	"nsenter": {values: "tSGrw", bools: "amuinpUCTZ", longs: "target setuid setgid"}, "unshare": {values: "SGRw", bools: "imnpuUCTfrc"},
+	"setpriv": {longs: "reuid regid groups"}, "systemd-run": {values: "puEHMSGdt", longs: "unit property uid gid setenv slice machine working-directory"},
+	"ssh":     {skip: 1, joins: true, values: "BbcDEeFIiJLlmOoPpQRSWw", bools: "46AaCfGgKkMNnqsTtVvXxYy"},
+	"tmux":    {skip: noCommand, subs: "new-session new neww new-window split-window splitw respawn-pane", values: "cefFLnSstxy", then: textWord},
+	"screen":  {values: "cehpSsTt", bools: "dmDLOqRrUvx"},
+	"ansible": ansible,
+	"find":    {skip: noCommand, starts: "-exec -execdir -ok -okdir"},
+
+	"python": python, "pypy": python,
+	"perl": {rules: codes("-e", "-E"), values: "ImMCFx", bools: "0123456789acfilnpsStTuUvwWX"},
+	"ruby": {rules: codes("-e"), values: "rICEFKWx", bools: "0acdhilnpsSUvwy"},
+	"node": {rules: codes("-pe", "-e", "-p", "--eval", "--print"), values: "rC", longs: "require import"}, "bun": {rules: codes("-e", "-p", "--eval", "--print"), skip: noCommand},
+	"php": {rules: codes("-r", "-B", "-R", "-E", "--run"), values: "cdFSzt", bools: "aChHilmnqsvw"},
+	"lua": lua, "luajit": lua, "rscript": lua, "groovy": lua, "osascript": lua, "elixir": lua, "julia": {rules: codes("-e", "-E", "--eval", "--print")},
+	"awk": awk, "gawk": awk, "mawk": awk, "nawk": awk, "original-awk": awk,
+	"expect": {rules: codes("-c")}, "guile": {rules: codes("-c")},
+
+	"gdb": {skip: noCommand, starts: "--args"},
+}
+
+var powershell = &program{rules: []rule{{flag: "-Command", kind: commandText}, {flag: "-command", kind: commandText}, {flag: "-c", kind: commandText}}, skip: noCommand}
+
+// parallel joins its words to one command line; without one, each of its arguments
+// behind ::: is one.
+var parallel = &program{
+	joins: true, subs: ":::", then: textWord, values: "aCDdEIijLlNnPSsT",
+	longs: "jobs max-procs sshlogin sshloginfile slf arg-file delimiter colsep delay timeout retries joblog results tmpdir tempdir workdir wd " +
+		"max-args max-replace-args max-lines max-chars halt nice load memfree memsuspend block recend recstart basefile bf return env " +
+		"arg-sep arg-file-sep rpl tagstring tag-string profile semaphore-name semaphorename id limit filter header process-slot-var",
+}
+
+// texts are flags whose value is a command line.
+func texts(flags ...string) (rules []rule) {
+	for _, f := range flags {
+		rules = append(rules, rule{flag: f, kind: commandText, form: apart})
+	}
+	return rules
+}
+
+// codes are flags whose value is a program in another language.
+func codes(flags ...string) (rules []rule) {
+	for _, f := range flags {
+		rules = append(rules, rule{flag: f, kind: code})
+	}
+	return rules
+}

@@ -1,0 +1,81 @@
+package pipeline
+
+import "strings"
+
+// looseURL is how far a password is followed that is not encoded as it should
+// be.
+const looseURL = 1024
+
+// url looks at what follows ://, which ends before at, and returns up to where it
+// has looked.
+func (r *Redactor) url(w word, from, at int) int {
+	t := w.text
+	end := at + indexAny(t[at:], "/?# \t\r\n\"'`<>\\")
+	host := strings.LastIndexByte(t[at:end], '@')
+	colon := strings.IndexByte(t[at:end], ':')
+	if !w.code && host < 0 && colon >= 0 && !isPort(t[at+colon+1:end]) {
+		// A password with a slash that is not encoded, or an end that was cut off.
+		loose := t[at:min(len(t), at+looseURL)]
+		loose = loose[:indexAny(loose, " \t\r\n\"'`<>")]
+		if host = strings.LastIndexByte(loose, '@'); host < 0 && r.cut && at+len(loose) == len(t) && end == len(t) {
+			r.secret(w, at+colon+1, len(t), secret)
+			return len(t)
+		}
+	}
+	if host < 0 {
+		return at - 1
+	}
+	user := t[at : at+host]
+	if colon < 0 || colon > host {
+		colon = host
+	} else if t[at+colon+1:at+host] != "x-oauth-basic" { // GitHub: the token is the user
+		r.secret(w, at+colon+1, at+host, secret)
+	}
+	scheme := nameBefore(t, from, at-3)
+	if strings.HasPrefix(t[scheme:], "http") && (r.token(user[:colon]) > 0 || isRandom(user[:colon])) {
+		r.secret(w, at, at+colon, secret)
+	}
+	return at + host
+}
+
+func isPort(s string) bool {
+	if len(s) > 5 {
+		return false
+	}
+	for i := range len(s) {
+		if !isDigit(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// isRandom tells a token from the name of a user: long, and digits among letters.
+func isRandom(s string) bool {
+	if len(s) < 20 {
+		return false
+	}
+	digits, letters := false, false
+	for i := range len(s) {
+		switch c := s[i]; {
+		case isDigit(c):
+			digits = true
+		case isAlnum(c):
+			letters = true
+		case c != '_' && c != '-':
+			return false
+		}
+	}
+	return digits && letters
+}
+
+// isSignature tells whether a parameter of a URL is what makes it a key.
+func isSignature(name string) bool {
+	var buf [maxName]byte
+	folded, _ := lower(&buf, name)
+	switch string(folded) {
+	case "sig", "signature", "x-amz-signature", "x-goog-signature", "x-amz-security-token":
+		return true
+	}
+	return false
+}

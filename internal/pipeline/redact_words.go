@@ -1,0 +1,107 @@
+package pipeline
+
+import "strings"
+
+// What a word that is no flag is, by program: the values of program.then.
+
+// next makes the word behind one of these a secret.
+func next(words ...string) func(*command, string) kind {
+	return func(c *command, w string) kind {
+		for _, s := range words {
+			if strings.EqualFold(s, w) {
+				c.next = whole
+			}
+		}
+		return nothing
+	}
+}
+
+// settings are of a program with commands such as: set NAME VALUE.
+func settings(c *command, w string) kind {
+	if c.prog.subs != "" && c.seen == "" || c.seen == "secret" || c.seen == "login" {
+		return nothing
+	}
+	if natureOf(w) != harmless && strings.IndexByte(w, '=') < 0 {
+		c.next = whole
+	}
+	return nothing
+}
+
+// nth makes the nth word that is no flag a secret.
+func nth(n int, k kind) func(*command, string) kind {
+	return func(c *command, _ string) kind {
+		if c.args == n {
+			return k
+		}
+		return nothing
+	}
+}
+
+func textWord(c *command, _ string) kind {
+	if c.seen != "" {
+		return commandText
+	}
+	return nothing
+}
+
+// mysqlAdminWord: mysqladmin password SECRET, which may be shortened.
+func mysqlAdminWord(c *command, w string) kind {
+	for _, s := range [...]string{"password", "old-password"} {
+		if len(w) > 1 && strings.HasPrefix(s, strings.ToLower(w)) {
+			c.next = whole
+		}
+	}
+	return nothing
+}
+
+// redisWord: AUTH [user] password, CONFIG SET requirepass password.
+func redisWord(c *command, w string) kind {
+	switch {
+	case c.noted != 0:
+		return whole
+	case strings.EqualFold(w, "auth"):
+		c.noted = 1
+	case natureOf(w) != harmless:
+		c.next = whole
+	}
+	return nothing
+}
+
+// sambaWord: smbclient //server/share password.
+func sambaWord(c *command, w string) kind {
+	if strings.HasPrefix(w, `\\`) || strings.HasPrefix(w, "//") {
+		c.next = whole
+	}
+	return nothing
+}
+
+// netWord: net use Z: \\server\share password, net user name password.
+func netWord(c *command, w string) kind {
+	switch {
+	case c.args == 1 && strings.EqualFold(w, "user"):
+		c.noted = 1
+	case c.args == 3 && c.noted != 0:
+		return whole
+	}
+	return sambaWord(c, w)
+}
+
+// htpasswdWord: htpasswd -b file user password, htpasswd -nb user password.
+func htpasswdWord(c *command, _ string) kind {
+	const b, n = 1, 2 // bits of notes
+	if c.noted == b && c.args == 3 || c.noted == b|n && c.args == 2 {
+		return whole
+	}
+	return nothing
+}
+
+// vaultWord: vault login token, vault kv put path name=value...
+func vaultWord(c *command, w string) kind {
+	switch {
+	case c.seen == "login":
+		return whole
+	case c.seen != "" && strings.IndexByte(w, '=') > 0:
+		return afterEqual
+	}
+	return nothing
+}
