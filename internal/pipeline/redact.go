@@ -98,7 +98,7 @@ func (r *Redactor) Exec(x *event.Exec) {
 		if p == nil && x.Exe == "" { // not known: of a path of too many names, or nothing was executed
 			p = r.lookup(x.Invoked)
 		}
-		if p != nil || x.Truncated || r.custom() || suspicious(x.Args) {
+		if p != nil || x.Truncated || r.custom() || isTitle(x.Args) || suspicious(x.Args) {
 			r.args(x, p)
 		}
 	}
@@ -115,6 +115,26 @@ func firstArg(args string) string {
 		return args[:i]
 	}
 	return args
+}
+
+// isTitle tells whether a process has written its title over its arguments: it
+// leaves one, with the command line in it.
+func isTitle(args string) bool {
+	first := firstArg(args)
+	return strings.IndexByte(first, ' ') > 0 && strings.Trim(args[len(first):], "\x00") == ""
+}
+
+// title looks at the words of a title, which has no quotes.
+func (r *Redactor) title(w word) {
+	cmd := &r.cmds[0]
+	*cmd = command{start: true}
+	for at := 0; at < len(w.text); at++ {
+		end := at + indexAny(w.text[at:], " \t\r\n")
+		if end > at {
+			r.step(cmd, word{text: w.text[at:end], off: w.off + at})
+		}
+		at = end
+	}
 }
 
 func (r *Redactor) args(x *event.Exec, p *program) {
@@ -139,10 +159,8 @@ func (r *Redactor) args(x *event.Exec, p *program) {
 			continue
 		}
 		first = false
-		// A process that writes its title over its arguments leaves one, with the
-		// command line in it.
-		if strings.IndexByte(w.text, ' ') > 0 && strings.Trim(rest, "\x00") == "" {
-			r.script(w, 0, nil)
+		if isTitle(x.Args) {
+			r.title(w)
 		} else {
 			r.text(w, 0)
 		}

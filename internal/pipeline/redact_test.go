@@ -96,6 +96,7 @@ func TestRedactByExecutable(t *testing.T) {
 		{"/usr/bin/python3.11", argv("mkpasswd", "-c", "import os"), argv("mkpasswd", "-c", "import os")},
 		{"/usr/bin/busybox", argv("mkpasswd", "hunter2"), argv("mkpasswd", "[redacted]")},
 		{"/usr/bin/.mysql-wrapped", argv("mysql", "-phunter2"), argv("mysql", "-p[redacted]")},
+		{"/opt/unlisted", argv("mysql -phunter2 db"), argv("mysql -p[redacted] db")}, // a title
 		// The quotes of a secret in pieces stay pairs.
 		{"/bin/sh", argv("sh", "-c", `mysql -p'a'"b"c\ d db`), argv("sh", "-c", `mysql -p'[redacted]'"" db`)},
 		{"/bin/sh", argv("sh", "-c", `mysql "-pa"b db`), argv("sh", "-c", `mysql "-p[redacted]" db`)},
@@ -276,6 +277,8 @@ func FuzzRedact(f *testing.F) {
 	for _, l := range lines(f) {
 		f.Add(l.given, "", "A=b\x00TOKEN=x\x00", false)
 	}
+	f.Add("mAriAdB -p2", "", "", false)
+	f.Add("AuthoriZAtion:0\" ", "", "", false)
 	f.Add("sh\x00-c\x00mysql -p'a'\"b\"c\\", "/bin/sh", "X=http://a:b@c\x00", true)
 	r := newRedactor(f, RedactOptions{Programs: []string{"mytool:-k"}})
 	custom := newRedactor(f, RedactOptions{Flags: []string{"never-seen"}})
