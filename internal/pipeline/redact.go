@@ -37,11 +37,12 @@ type Redactor struct {
 	cmds  [maxDepth]command // being read, one for each depth
 	bufs  [maxDepth][]byte  // decoded words, one for each depth
 	marks [maxDepth][]mark
+	open  []byte // brackets and quotes of a substitution
 }
 
 // maxDepth bounds command lines inside command lines. What is deeper is looked
 // at as text.
-const maxDepth = 5
+const maxDepth = 8
 
 // edit replaces src[from:to], by nothing where a secret goes on behind a quote.
 type edit struct {

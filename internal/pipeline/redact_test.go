@@ -223,6 +223,7 @@ var pieces = []string{
 	"=", "a=", "password=x,", "://", "http://a:b", "http://a:b@", "@", "\"", "\"a\":", "\"password\":", "'", "\\", "$(", "`", "sh -c '", "sudo ",
 	"eyJ", "eyJaaaaaaaaaaaa.eyJ", "ghp_", "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "password: ", "Authorization: Bearer ", "--password ", "a ", ";", ",a",
 	"eyJ-", "eyJaaaaaaaaaaaa.", "\\\"x-pwd:a\n", "\\\"pwd\\\":\\\"a\\\",", "x-pwd: '\\'\n", "password=\"\\\" ", "-----BEGIN PRIVATE KEY-----\na: b\nMII ",
+	"\"$(", "$(a) ", "<<a ", "<<a\n", "<(", "#", "a #", "`a` ", "\"`", "((", "$((", "'$(", "<<a\nb\n",
 }
 
 // long is an argument of that size for a program, as they read it in different ways.
