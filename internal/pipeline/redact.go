@@ -93,8 +93,8 @@ func NewRedactor(o RedactOptions) (*Redactor, error) {
 func (r *Redactor) Exec(x *event.Exec) {
 	if x.Args != "" {
 		p := r.lookup(x.Exe) // argv[0] is the process's to choose
-		if p == nil || p == multiCall {
-			p = r.lookup(firstArg(x.Args))
+		if first := firstArg(x.Args); p == multiCall || p == nil && !isNamed(x.Exe, first) {
+			p = r.lookup(first)
 		}
 		if p == nil && x.Exe == "" { // not known: of a path of too many names, or nothing was executed
 			p = r.lookup(x.Invoked)
@@ -110,6 +110,12 @@ func (r *Redactor) Exec(x *event.Exec) {
 
 // custom tells whether the prefilter cannot know everything.
 func (r *Redactor) custom() bool { return len(r.flags)+len(r.env) > 0 }
+
+// isNamed tells whether name is the end of path, so that they are one program.
+func isNamed(path, name string) bool {
+	i := len(path) - len(name)
+	return i > 0 && path[i-1] == '/' && path[i:] == name
+}
 
 func firstArg(args string) string {
 	if i := strings.IndexByte(args, 0); i >= 0 {

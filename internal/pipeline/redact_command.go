@@ -21,20 +21,20 @@ type command struct {
 type kind uint8
 
 const (
-	nothing      kind = iota
-	other             // a value like any other
-	whole             // all of it
-	afterColon        // user:SECRET
-	afterComma        // user,SECRET
-	afterPercent      // user%SECRET
-	afterEqual        // name=SECRET, where any name will do
-	afterPass         // pass:SECRET, where other prefixes name a place (openssl-passphrase-options(1))
-	afterSlash        // user/SECRET@place
-	userinfo          // user:SECRET@host
-	header            // Name: SECRET
-	cookies           // name=SECRET, else a file
-	commandText       // a command line
-	code              // text of a program in another language
+	nothing      kind = iota // as that of a rule: the flag takes no value
+	other                    // a value like any other
+	whole                    // all of it
+	afterColon               // user:SECRET
+	afterComma               // user,SECRET
+	afterPercent             // user%SECRET
+	afterEqual               // name=SECRET, where any name will do
+	afterPass                // pass:SECRET, where other prefixes name a place (openssl-passphrase-options(1))
+	afterSlash               // user/SECRET@place
+	userinfo                 // user:SECRET@host
+	header                   // Name: SECRET
+	cookies                  // name=SECRET, else a file
+	commandText              // a command line
+	code                     // text of a program in another language
 )
 
 // step takes the next word of a command.
@@ -61,6 +61,8 @@ func (r *Redactor) step(c *command, w word) {
 	case len(t) > 1 && t[0] == '-':
 		r.flag(c, w)
 	case len(t) > 1 && t[0] == '/' && r.slash(c, w):
+	case len(t) > 1 && t[0] == '/' && t[1] != '/' && c.prog != nil && c.prog.slashes:
+		r.text(w, 0)
 	default:
 		r.argument(c, w)
 	}
@@ -137,7 +139,9 @@ func (r *Redactor) value(c *command, k kind, w word, from int, n nature) {
 			end = from + i
 		}
 	case userinfo:
-		if i := strings.LastIndexByte(t, '@'); i >= 0 && !strings.Contains(t, "://") {
+		// What is behind the host is a path. A password with a slash is none: it
+		// would have to be encoded.
+		if i := strings.LastIndexByte(t[:indexAny(t, "/?#")], '@'); i >= 0 {
 			if cut(":"); begin < from+i {
 				end = from + i
 			} else {
@@ -245,7 +249,7 @@ func (r *Redactor) known(c *command, w word) bool {
 			continue
 		}
 		switch rest, ok := cutFlag(t, rule.flag); {
-		case !ok:
+		case !ok, rule.kind == nothing && rest != "":
 		case strings.HasSuffix(rule.flag, ":") || rule.form == attached && rest != "":
 			r.value(c, rule.kind, w, len(t)-len(rest), secret)
 			return true

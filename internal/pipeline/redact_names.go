@@ -61,6 +61,7 @@ var asks = map[string]bool{
 	"required": true, "enable": true, "disable": true, "use": true, "without": true, "allow": true, "skip": true, "verify": true,
 	"check": true, "generate": true, "gen": true, "print": true, "get": true, "list": true, "is": true, "has": true, "need": true,
 	"force": true, "rotate": true, "revoke": true, "delete": true, "remove": true, "create": true, "save": true, "store": true,
+	"disabled": true, "enabled": true, "export": true, "try": true,
 }
 
 // exactNames are variables that the words do not tell.

@@ -17,6 +17,7 @@ type program struct {
 	joins    bool   // that is a text, all that follows together
 	shell    bool   // -c is followed by a text that is one
 	dashes   bool   // -- is followed by a command
+	slashes  bool   // what begins with one slash is a flag
 	starts   string // and so are these
 	subs     string // subcommands that matter
 	executes string // of those, with a command behind one more word

@@ -29,7 +29,10 @@ var (
 	httpie  = &program{rules: []rule{letter("-a", afterColon, either), {flag: "--auth", kind: afterColon}}, skip: noCommand}
 	spray   = &program{rules: []rule{letter("-p", whole, either)}, bools: "d", skip: noCommand}
 	ansible = &program{rules: []rule{letter("-a", commandText, either), {flag: "--args", kind: commandText}}, skip: noCommand}
-	stores  = &program{skip: noCommand, subs: "config configure set config:set", then: settings}
+	vault   = &program{rules: []rule{{flag: "-method", kind: other}, {flag: "-path", kind: other}}, subs: "login kv write", skip: noCommand, then: vaultWord}
+	// postgres asks for the password.
+	postgres = &program{rules: []rule{{flag: "--password", kind: nothing}}, skip: noCommand}
+	stores   = &program{skip: noCommand, subs: "config configure set config:set", then: settings}
 
 	shell = &program{shell: true, values: "oO", longs: "rcfile init-file", bools: "abefhilmnprstuvxBCDEHPST"}
 	plain = &program{} // the first word that is no flag is a command
@@ -89,7 +92,7 @@ var programs = map[string]*program{
 	"ldapsearch": ldap, "ldapadd": ldap, "ldapmodify": ldap, "ldapdelete": ldap, "ldapmodrdn": ldap, "ldapcompare": ldap, "ldapwhoami": ldap,
 	"ldapexop": ldap, "ldappasswd": ldapSet,
 	"smbclient": samba, "rpcclient": samba, "smbget": samba, "smbcacls": samba, "smbcquotas": samba, "smbtree": samba, "winexe": samba,
-	"net":     {rules: samba.rules, bools: "LNkgqEP", values: "IpWswndlr", skip: noCommand, then: netWord},
+	"net":     {rules: samba.rules, bools: "LNkgqEP", values: "IpWswndlr", slashes: true, skip: noCommand, then: netWord},
 	"snmpget": snmp, "snmpwalk": snmp, "snmpbulkwalk": snmp, "snmpbulkget": snmp, "snmpset": snmp, "snmpgetnext": snmp, "snmptrap": snmp,
 	"snmpinform": snmp, "snmptable": snmp, "snmpstatus": snmp, "snmptranslate": snmp, "snmpdf": snmp,
 
@@ -97,6 +100,7 @@ var programs = map[string]*program{
 		rules: []rule{
 			{flag: "-passin", kind: afterPass}, {flag: "-passout", kind: afterPass}, {flag: "-pass", kind: afterPass}, {flag: "-password", kind: afterPass},
 			{flag: "-macopt", kind: afterColon}, {flag: "-psk", kind: whole}, letter("-k", whole, apart), letter("-K", whole, apart),
+			{flag: "-in", kind: other}, {flag: "-out", kind: other}, {flag: "-salt", kind: other}, {flag: "-rand", kind: other},
 		},
 		subs: "passwd", skip: noCommand,
 		then: func(c *command, w string) kind {
@@ -108,8 +112,12 @@ var programs = map[string]*program{
 	},
 	"mkpasswd": {values: "mSRPp", skip: noCommand, then: nth(1, whole)},
 	"useradd":  {rules: []rule{letter("-p", whole, apart)}, skip: noCommand}, "usermod": {rules: []rule{letter("-p", whole, apart)}, skip: noCommand},
-	"htpasswd":       {bools: "cmBdspDv5", notes: "bn", values: "Cr", skip: noCommand, then: htpasswdWord},
-	"ansible-vault":  {skip: noCommand, then: next("encrypt_string")},
+	"htpasswd":      {bools: "cmBdspDv5", notes: "bn", values: "Cr", skip: noCommand, then: htpasswdWord},
+	"ansible-vault": {skip: noCommand, then: next("encrypt_string")},
+	"psql":          postgres, "pg_dump": postgres, "pg_dumpall": postgres, "pg_restore": postgres, "pg_basebackup": postgres, "pgbench": postgres,
+	"createdb": postgres, "dropdb": postgres, "createuser": postgres, "dropuser": postgres, "vacuumdb": postgres, "reindexdb": postgres, "clusterdb": postgres,
+	"openvpn": others("--auth-user-pass"), "vncviewer": others("-passwd", "--passwd"), "puttygen": others("--old-passphrase", "--new-passphrase"),
+	"duplicity": others("--encrypt-key", "--encrypt-secret-keyring", "--sign-key"), "etcd": others("--auth-token", "--initial-cluster-token"),
 	"wpa_passphrase": {skip: noCommand, then: nth(2, whole)}, "nmcli": {skip: noCommand, then: settings},
 	"rclone":      {skip: noCommand, then: next("obscure")},
 	"pkcs11-tool": {rules: []rule{{flag: "--pin", kind: whole}, {flag: "--so-pin", kind: whole}, letter("-p", whole, apart)}, skip: noCommand},
@@ -126,7 +134,7 @@ var programs = map[string]*program{
 	"gh":    {rules: []rule{{flag: "-b", kind: whole, after: "secret"}, {flag: "--body", kind: whole, after: "secret"}}, subs: "secret", skip: noCommand},
 	"glab":  {rules: []rule{{flag: "-t", kind: whole, after: "login"}}, subs: "login", skip: noCommand},
 	"twine": {rules: []rule{letter("-p", whole, apart)}, skip: noCommand},
-	"vault": {subs: "login kv write", skip: noCommand, then: vaultWord}, "bao": {subs: "login kv write", skip: noCommand, then: vaultWord},
+	"vault": vault, "bao": vault,
 	"snyk": {skip: noCommand, then: next("auth")}, "ngrok": {skip: noCommand, then: next("authtoken", "add-authtoken")},
 	"bw": {skip: noCommand, then: next("unlock")},
 
@@ -197,6 +205,15 @@ func texts(flags ...string) (rules []rule) {
 		rules = append(rules, rule{flag: f, kind: commandText, form: apart})
 	}
 	return rules
+}
+
+// others is a program with flags that only look as if a secret were behind them.
+func others(flags ...string) *program {
+	p := &program{skip: noCommand}
+	for _, f := range flags {
+		p.rules = append(p.rules, rule{flag: f, kind: other})
+	}
+	return p
 }
 
 // codes are flags whose value is a program in another language.
