@@ -30,8 +30,21 @@ var lastWords = map[string]nature{
 	"sharedaccesskey": secret, "userpw": secret, "encryptionkey": secret,
 }
 
-// lastEnds make a word that ends so a secret: PGPASSWORD, -storepass.
-var lastEnds = [...]string{"password", "passwd", "passphrase", "apikey", "secretkey", "accesskey", "authtoken", "accesstoken", "clientsecret", "storepass", "keypass"}
+// lastEnds make a word that ends so a secret: PGPASSWORD, --dbpass.
+var lastEnds = [...]struct {
+	end    string
+	nature nature
+}{
+	{"password", secret}, {"passwd", secret}, {"passphrase", secret}, {"apikey", secret}, {"secretkey", secret}, {"accesskey", secret},
+	{"token", secret}, {"secret", secret}, {"pass", pass}, {"pwd", workDir}, {"pw", workDir},
+}
+
+// endsHarmless are words that end so and are none.
+var endsHarmless = map[string]bool{
+	"bypass": true, "compass": true, "encompass": true, "trespass": true, "overpass": true, "underpass": true, "surpass": true,
+	"askpass": true, "getpass": true, "genpass": true, "showpass": true, "nopassword": true, "nopasswd": true, "nopass": true, "nopw": true, "notoken": true, "nosecret": true,
+	"lowpass": true, "highpass": true, "bandpass": true, "allpass": true, // filters of sound
+}
 
 // flagWords are secrets behind the name of a flag that ends so. Elsewhere pat is a
 // pattern as often (awk -v pat=x), and X-Amz-Credential names a key.
@@ -43,6 +56,7 @@ var flagHarmless = map[string]bool{"with": true, "same": true, "cpu": true, "vcp
 // keysOf are the words that make a key behind them one that opens something.
 var keysOf = map[string]nature{
 	"api": secret, "access": secret, "secret": secret, "private": keyFile, "auth": secret, "account": secret, "shared": secret,
+	"subscription": secret, "preshared": secret, "application": secret, "decryption": secret, "hmac": secret,
 	"encryption": secret, "encrypt": secret, "master": secret, "signing": secret, "storage": secret, "session": secret, "psk": secret,
 }
 
@@ -68,6 +82,7 @@ var asks = map[string]bool{
 var exactNames = map[string]bool{
 	"rediscli_auth": true, "composer_auth": true, "docker_auth_config": true, "npm_config__auth": true, "_auth": true, "gh_pat": true,
 	"github_pat": true, "vault_unseal_key": true, "sas_token": true, "django_secret_key": true, "secret_key_base": true,
+	"secret-string": true, "secretstring": true,
 }
 
 const maxName = 64
@@ -139,12 +154,8 @@ func natureOf(name string) nature {
 			folded, _ = lower(&buf, before)
 			return keysOf[string(folded)]
 		}
-		for _, end := range lastEnds {
-			if len(folded) >= len(end) && string(folded[len(folded)-len(end):]) == end {
-				if string(folded[:len(folded)-len(end)]) != "no" {
-					return secret
-				}
-			}
+		if n := natureOfEnd(folded); n != harmless {
+			return n
 		}
 		folded, _ = lower(&buf, name)
 		if exactNames[string(folded)] {
@@ -153,10 +164,6 @@ func natureOf(name string) nature {
 		return harmless
 	}
 	if rest == "" {
-		// The working directory and its predecessor are called so too.
-		if string(folded) == "pwd" && isUpper(last[0]) {
-			return harmless
-		}
 		return n
 	}
 	_, before := lastWord(rest)
@@ -165,6 +172,20 @@ func natureOf(name string) nature {
 		return harmless
 	}
 	return n
+}
+
+// natureOfEnd is by lastEnds, of a word in lower case.
+func natureOfEnd(word []byte) nature {
+	for _, e := range lastEnds {
+		before := len(word) - len(e.end)
+		if before > 0 && string(word[before:]) == e.end {
+			if harmlessBefore[string(word[:before])] || endsHarmless[string(word)] {
+				return harmless
+			}
+			return e.nature
+		}
+	}
+	return harmless
 }
 
 // natureOfFlag tells what is behind a flag, given with its dashes.
@@ -237,7 +258,7 @@ func isPlain(v string, n nature) bool {
 	}
 	switch n {
 	case workDir:
-		return v[0] == '/' || v == "." || strings.HasPrefix(v, "./")
+		return v[0] == '/' || isDrive(v) || v == "." || strings.HasPrefix(v, "./")
 	case keyFile:
 		return isKeyFile(v)
 	case pinCode:
@@ -259,6 +280,10 @@ func isKeyFile(v string) bool {
 			return true
 		}
 	}
-	drive := len(v) > 2 && isAlnum(v[0]) && v[1] == ':' && (v[2] == '\\' || v[2] == '/')
-	return drive || v[0] == '/' && v[len(v)-1] != '='
+	return isDrive(v) || v[0] == '/' && v[len(v)-1] != '='
+}
+
+// isDrive tells a path of Windows.
+func isDrive(v string) bool {
+	return len(v) > 2 && isAlnum(v[0]) && v[1] == ':' && (v[2] == '\\' || v[2] == '/')
 }

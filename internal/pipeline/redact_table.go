@@ -29,6 +29,7 @@ var (
 	httpie  = &program{rules: []rule{letter("-a", afterColon, either), {flag: "--auth", kind: afterColon}}, skip: noCommand}
 	spray   = &program{rules: []rule{letter("-p", whole, either)}, bools: "d", skip: noCommand}
 	ansible = &program{rules: []rule{letter("-a", commandText, either), {flag: "--args", kind: commandText}}, skip: noCommand}
+	aws     = &program{rules: []rule{{flag: "--value", kind: whole, after: "put-parameter"}}, skip: noCommand, subs: "configure put-parameter", then: settings}
 	vault   = &program{rules: []rule{{flag: "-method", kind: other}, {flag: "-path", kind: other}}, subs: "login kv write", skip: noCommand, then: vaultWord}
 	// postgres asks for the password.
 	postgres = &program{rules: []rule{{flag: "--password", kind: nothing}}, skip: noCommand}
@@ -129,7 +130,7 @@ var programs = map[string]*program{
 	"kubectl": kube, "oc": kube, "k3s": multiCall,
 	"az":     {rules: []rule{{flag: "-p", kind: whole, after: "login"}, {flag: "--value", kind: whole, after: "secret"}}, subs: "login secret config", skip: noCommand, then: settings},
 	"cf":     {rules: []rule{{flag: "-p", kind: whole, after: "login"}}, subs: "login", skip: noCommand},
-	"gcloud": {rules: []rule{{flag: "--secret", kind: other}}, subs: "config", skip: noCommand, then: settings}, "aws": stores, "npm": stores, "yarn": stores, "pnpm": stores,
+	"gcloud": {rules: []rule{{flag: "--secret", kind: other}}, subs: "config", skip: noCommand, then: settings}, "aws": aws, "npm": stores, "yarn": stores, "pnpm": stores,
 	"pip": stores, "poetry": stores, "composer": stores, "gem": stores, "git": stores, "bundle": stores,
 	"gh":    {rules: []rule{{flag: "-b", kind: whole, after: "secret"}, {flag: "--body", kind: whole, after: "secret"}}, subs: "secret", skip: noCommand},
 	"glab":  {rules: []rule{{flag: "-t", kind: whole, after: "login"}}, subs: "login", skip: noCommand},

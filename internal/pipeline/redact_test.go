@@ -161,7 +161,7 @@ func TestRedactEnvironment(t *testing.T) {
 	r := newRedactor(t, RedactOptions{Env: []string{"MY_CREDENTIAL", "corp_*", "*_blob"}})
 	for name, value := range map[string]string{
 		"PASSWORD": "a b=c", "DB_PASSWORD": "x", "PGPASSWORD": "x", "MYSQL_PWD": "x", "SSHPASS": "x", "AWS_SECRET_ACCESS_KEY": "a/b",
-		"AWS_SESSION_TOKEN": "x", "GITHUB_TOKEN": "x", "API_KEY": "x", "STRIPE_APIKEY": "x", "PRIVATE_KEY": "MII", "REDISCLI_AUTH": "x",
+		"AWS_SESSION_TOKEN": "x", "GITHUB_TOKEN": "x", "API_KEY": "x", "STRIPE_APIKEY": "x", "PRIVATE_KEY": "MII", "DBPASS": "x", "PWD": "hunter2", "B2_APPLICATION_KEY": "x", "REDISCLI_AUTH": "x",
 		"RESTIC_PASSWORD2": "x", "dbPassword": "x", "CLIENT_SECRET": "x", "MY_CREDENTIAL": "x", "CORP_A": "x", "a_BLOB": "x",
 	} {
 		x := event.Exec{Env: "A=b\x00" + name + "=" + value + "\x00LANG=C\x00"}
@@ -170,7 +170,7 @@ func TestRedactEnvironment(t *testing.T) {
 		}
 	}
 	const harmlessOnes = "PATH=/bin\x00PWD=/root\x00OLDPWD=/\x00PASSWORD_FILE=/run/x\x00SSH_AUTH_SOCK=/run/y\x00AWS_ACCESS_KEY_ID=AKIA\x00KEY=x\x00" +
-		"LESSKEY=x\x00TOKENIZERS_PARALLELISM=true\x00ALLOW_EMPTY_PASSWORD=yes\x00TOKEN=\x00EMPTY\x00=x\x00\x00"
+		"LESSKEY=x\x00PWD=C:\\x\x00BYPASS=x\x00SSH_ASKPASS=/usr/bin/x\x00NEXTTOKEN=x\x00TOKENIZERS_PARALLELISM=true\x00ALLOW_EMPTY_PASSWORD=yes\x00TOKEN=\x00EMPTY\x00=x\x00\x00"
 	x := event.Exec{Env: harmlessOnes}
 	if r.Exec(&x); x.Env != harmlessOnes || x.Redacted {
 		t.Errorf("%q", x.Env)

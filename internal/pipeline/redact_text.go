@@ -147,6 +147,9 @@ func (r *Redactor) pair(w word, from, eq int) int {
 	}
 	query := begin > from && (t[begin-1] == '?' || t[begin-1] == '&')
 	n := natureOf(name)
+	if n == harmless && len(name) > 2 && begin+1 < end && t[begin] == '-' && (name[0] == 'D' || name[0] == 'P') { // java -Dapi.key=x, gradle -Papi.key=x
+		n = natureOf(name[1:])
+	}
 	if n == harmless && r.matchEnv(name) || query && isSignature(name) {
 		n = secret
 	}

@@ -18,7 +18,7 @@ func next(words ...string) func(*command, string) kind {
 
 // settings are of a program with commands such as: set NAME VALUE.
 func settings(c *command, w string) kind {
-	if c.prog.subs != "" && c.seen == "" || c.seen == "secret" || c.seen == "login" {
+	if c.prog.subs != "" && c.seen == "" || c.seen == "secret" || c.seen == "login" || c.seen == "put-parameter" {
 		return nothing
 	}
 	if natureOf(w) != harmless && strings.IndexByte(w, '=') < 0 {
