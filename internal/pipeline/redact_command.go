@@ -14,6 +14,7 @@ type command struct {
 	args    int      // words that were no flags
 	seen    string   // the subcommand that was seen, of program.subs
 	noted   uint8    // which flags of program.notes were seen, or what then noted
+	entry   *program // executes what follows
 	joined  bool     // prog executes what its arguments are together
 }
 
@@ -34,6 +35,11 @@ const (
 	header                   // Name: SECRET
 	cookies                  // name=SECRET, else a file
 	commandText              // a command line
+	commandWord              // none, it is the program of one
+	module                   // none, it names what goes on (python -m)
+	entry                    // none, it executes what follows (docker run --entrypoint)
+	asUser                   // none, a command follows
+	authType                 // none; a bearer's has no name of a user
 	code                     // text of a program in another language
 )
 
@@ -86,9 +92,14 @@ func (r *Redactor) begin(c *command, w word) {
 	if isAssignment(w.text) || strings.HasPrefix(w.text, "-") || w.level > 0 && keywords[w.text] {
 		return
 	}
-	*c = command{prog: r.lookup(w.text), skip: noCommand}
-	if c.prog != nil {
-		c.skip = c.prog.skip
+	c.enter(r.lookup(w.text))
+}
+
+// enter begins the arguments of p.
+func (c *command) enter(p *program) {
+	*c = command{prog: p, skip: noCommand}
+	if p != nil {
+		c.skip = p.skip
 	}
 }
 
@@ -103,66 +114,6 @@ func isAssignment(t string) bool {
 		}
 	}
 	return true
-}
-
-// value replaces the secret in text[from:], which has that kind.
-func (r *Redactor) value(c *command, k kind, w word, from int, n nature) {
-	t := w.text[from:]
-	begin, end := -1, len(w.text)
-	cut := func(sep string) {
-		if i := strings.Index(t, sep); i >= 0 {
-			begin = from + i + len(sep)
-		}
-	}
-	switch k {
-	case whole:
-		begin = from
-	case afterColon:
-		cut(":")
-	case afterComma:
-		cut(",")
-	case afterPercent:
-		cut("%")
-	case afterEqual:
-		if cut("="); begin >= 0 && begin < end && w.text[begin] == '@' { // a file
-			begin = -1
-		}
-	case afterPass:
-		if strings.HasPrefix(t, "pass:") {
-			begin = from + len("pass:")
-		}
-	case afterSlash:
-		if !strings.HasPrefix(t, "/") {
-			cut("/")
-		}
-		if i := strings.LastIndexByte(t, '@'); i >= 0 {
-			end = from + i
-		}
-	case userinfo:
-		// What is behind the host is a path. A password with a slash is none: it
-		// would have to be encoded.
-		if i := strings.LastIndexByte(t[:indexAny(t, "/?#")], '@'); i >= 0 {
-			if cut(":"); begin < from+i {
-				end = from + i
-			} else {
-				begin = -1
-			}
-		}
-	case cookies:
-		if strings.IndexByte(t, '=') > 0 {
-			begin = from
-		}
-	case commandText:
-		r.script(w, from, nil)
-		return
-	case code:
-		w.code = true
-	}
-	if begin >= 0 && begin <= end {
-		r.secret(w, begin, end, n)
-		return
-	}
-	r.text(w, from)
 }
 
 // slash takes a flag of Windows: /password:SECRET. It reports false for what may
@@ -187,6 +138,8 @@ func (r *Redactor) flag(c *command, w word) {
 		switch {
 		case t == "--" && p.dashes || findWord(p.starts, t) != "":
 			*c = command{start: true}
+			return
+		case t == "--":
 			return
 		case r.known(c, w) || c.wraps(t):
 			return
@@ -312,6 +265,10 @@ func (c *command) wraps(t string) bool {
 		c.pending, c.nature, c.option = commandText, harmless, true
 		return true
 	}
+	if p == podman && c.seen == "exec" && (t == "-l" || t == "--latest") { // it stands for the container
+		c.skip = 0
+		return true
+	}
 	if name, ok := strings.CutPrefix(t, "--"); ok {
 		takes := findWord(p.longs, name) != ""
 		if p.flags != "" && strings.IndexByte(name, '=') < 0 {
@@ -329,7 +286,7 @@ func (c *command) wraps(t string) bool {
 			}
 			return false // what is attached to it is looked at as text
 		}
-		if strings.IndexByte(p.bools, t[i]) < 0 && p.bools != "" {
+		if strings.IndexByte(p.bools, t[i]) < 0 && strings.IndexByte(p.notes, t[i]) < 0 && p.bools != "" {
 			return false
 		}
 	}
@@ -389,7 +346,11 @@ func (r *Redactor) argument(c *command, w word) {
 		r.begin(c, w)
 		return
 	case c.skip > 0:
-		c.skip--
+		if c.skip--; c.skip == 0 && c.entry != nil {
+			r.text(w, 0)
+			c.enter(c.entry)
+			return
+		}
 	}
 	if p.then != nil {
 		if k := p.then(c, t); k == whole && isAssignment(t) { // vault login -method=userpass username=ann

@@ -56,7 +56,7 @@ var flagHarmless = map[string]bool{"with": true, "same": true, "cpu": true, "vcp
 // keysOf are the words that make a key behind them one that opens something.
 var keysOf = map[string]nature{
 	"api": secret, "access": secret, "secret": secret, "private": keyFile, "auth": secret, "account": secret, "shared": secret,
-	"subscription": secret, "preshared": secret, "application": secret, "decryption": secret, "hmac": secret,
+	"subscription": secret, "preshared": secret, "application": secret, "functions": secret, "decryption": secret, "hmac": secret,
 	"encryption": secret, "encrypt": secret, "master": secret, "signing": secret, "storage": secret, "session": secret, "psk": secret,
 }
 

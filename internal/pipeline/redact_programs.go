@@ -74,6 +74,9 @@ func (r *Redactor) lookup(path string) *program {
 	if n := len(folded) - len(".exe"); n > 0 && string(folded[n:]) == ".exe" {
 		folded = folded[:n]
 	}
+	if n := len(folded) - len(".py"); n > 0 && string(folded[n:]) == ".py" {
+		folded = folded[:n]
+	}
 	for {
 		if len(r.programs) > 0 {
 			if p := r.programs[string(folded)]; p != nil {

@@ -1,5 +1,7 @@
 package pipeline
 
+import "slices"
+
 func letter(flag string, k kind, f form) rule { return rule{flag: flag, kind: k, form: f} }
 
 var (
@@ -13,6 +15,8 @@ var (
 	mysqlBinlog = ofMySQL("CDFfHIRstvV", "uhPSdjlorT", nil)
 	mysqlOther  = ofMySQL("vV", "uhPSDe", nil)
 
+	mysqlsh = ofMySQL("vV", "uhPSDe", func(*command, string) kind { return userinfo })
+
 	mongo   = &program{rules: []rule{letter("-p", whole, either)}, skip: noCommand}
 	redis   = &program{rules: []rule{letter("-a", whole, apart)}, values: "hpsunrid", skip: noCommand, then: redisWord}
 	ldap    = &program{rules: []rule{letter("-w", whole, either)}, bools: "xvnZMcLAWQNI", values: "DHhpbsfUYRXO", skip: noCommand}
@@ -22,15 +26,17 @@ var (
 		values: "cIpWsDndml", skip: noCommand, then: sambaWord}
 	snmp = &program{rules: []rule{letter("-c", whole, either), letter("-A", whole, either), letter("-X", whole, either),
 		{flag: "-3m", kind: whole}, {flag: "-3M", kind: whole}}, values: "vuaxlntrOIMmC", skip: noCommand}
-	zip     = &program{rules: []rule{letter("-P", whole, either)}, bools: "rqvjoemXylnfCuL9", skip: noCommand}
-	seven   = &program{rules: []rule{letter("-p", whole, attached)}, skip: noCommand}
-	rar     = &program{rules: []rule{{flag: "-hp", kind: whole, form: attached}, letter("-p", whole, attached)}, skip: noCommand}
-	oracle  = &program{skip: noCommand, then: nth(1, afterSlash)}
-	httpie  = &program{rules: []rule{letter("-a", afterColon, either), {flag: "--auth", kind: afterColon}}, skip: noCommand}
+	zip    = &program{rules: []rule{letter("-P", whole, either)}, bools: "rqvjoemXylnfCuL9", skip: noCommand}
+	seven  = &program{rules: []rule{letter("-p", whole, attached)}, skip: noCommand}
+	rar    = &program{rules: []rule{{flag: "-hp", kind: whole, form: attached}, letter("-p", whole, attached)}, skip: noCommand}
+	oracle = &program{skip: noCommand, then: nth(1, afterSlash)}
+	httpie = &program{rules: []rule{letter("-a", afterColon, either), {flag: "--auth", kind: afterColon},
+		letter("-A", authType, either), {flag: "--auth-type", kind: authType}}, skip: noCommand}
 	spray   = &program{rules: []rule{letter("-p", whole, either)}, bools: "d", skip: noCommand}
 	ansible = &program{rules: []rule{letter("-a", commandText, either), {flag: "--args", kind: commandText}}, skip: noCommand}
+	az      = &program{rules: []rule{{flag: "-p", kind: whole, after: "login"}, {flag: "--value", kind: whole, after: "secret"}}, subs: "login secret config", skip: noCommand, then: settings}
 	aws     = &program{rules: []rule{{flag: "--value", kind: whole, after: "put-parameter"}}, skip: noCommand, subs: "configure put-parameter", then: settings}
-	vault   = &program{rules: []rule{{flag: "-method", kind: other}, {flag: "-path", kind: other}}, subs: "login kv write", skip: noCommand, then: vaultWord}
+	vault   = &program{rules: []rule{{flag: "-method", kind: other}, {flag: "-path", kind: other}}, subs: "login kv write unseal unwrap token", skip: noCommand, then: vaultWord}
 	// postgres asks for the password.
 	postgres = &program{rules: []rule{{flag: "--password", kind: nothing}}, skip: noCommand}
 	stores   = &program{skip: noCommand, subs: "config configure set config:set", then: settings}
@@ -39,18 +45,21 @@ var (
 	plain = &program{} // the first word that is no flag is a command
 	// multiCall is as plain, and by argv[0] it is that program.
 	multiCall = &program{}
-	python    = &program{rules: codes("-c"), values: "WXm", bools: "bBdEhiIOPqsSuvVx"}
+	python    = &program{rules: append(codes("-c"), rule{flag: "-m", kind: module}), values: "WX", bools: "bBdEhiIOPqsSuvVx"}
 	lua       = &program{rules: codes("-e"), values: "l"}
 	awk       = &program{rules: codes("-e", "--source"), values: "Fvfil", longs: "file field-separator assign include load", skip: noCommand, then: nth(1, code)}
 	docker    = &program{
 		rules: []rule{
 			{flag: "-p", kind: whole, after: "login"}, {flag: "--secret", kind: other}, {flag: "--creds", kind: afterColon},
-			{flag: "--src-creds", kind: afterColon}, {flag: "--dest-creds", kind: afterColon},
+			{flag: "--src-creds", kind: afterColon}, {flag: "--dest-creds", kind: afterColon}, {flag: "--entrypoint", kind: entry},
 		},
 		skip: noCommand, subs: "login run exec create", executes: "run exec create", values: "aceghlmnpuvwHfl", bools: "ditPqD",
-		flags: "rm init interactive tty detach privileged read-only no-healthcheck publish-all quiet tls tlsverify debug help password-stdin no-trunc all force pull-always",
+		flags: "rm init interactive tty detach privileged read-only no-healthcheck publish-all quiet tls tlsverify debug help password-stdin no-trunc all force pull-always " +
+			"no-deps service-ports use-aliases build quiet-pull remove-orphans dry-run compatibility oom-kill-disable sig-proxy no-stdin latest replace rmi " +
+			"rootfs env-host no-hosts no-hostname read-only-tmpfs disable-content-trust version",
 	}
-	kube = &program{skip: noCommand, dashes: true, rules: []rule{{flag: "--from-literal", kind: afterEqual}, {flag: "-p", kind: whole, after: "login"}},
+	podman = clone(docker)
+	kube   = &program{skip: noCommand, dashes: true, rules: []rule{{flag: "--from-literal", kind: afterEqual}, {flag: "-p", kind: whole, after: "login"}},
 		subs: "login"}
 )
 
@@ -67,11 +76,11 @@ var programs = map[string]*program{
 	"mysqladmin": mysqlAdmin, "mariadb-admin": mysqlAdmin, "mysqlimport": mysqlImport, "mariadb-import": mysqlImport,
 	"mysqlshow": mysqlShow, "mariadb-show": mysqlShow, "mysqlcheck": mysqlCheck, "mariadb-check": mysqlCheck,
 	"mysqlslap": mysqlSlap, "mariadb-slap": mysqlSlap, "mysqlbinlog": mysqlBinlog, "mariadb-binlog": mysqlBinlog,
-	"mysqlsh": mysqlOther, "mycli": mysqlOther, "mariabackup": mysqlOther, "mariadb-backup": mysqlOther, "xtrabackup": mysqlOther,
+	"mysqlsh": mysqlsh, "mycli": mysqlOther, "mariabackup": mysqlOther, "mariadb-backup": mysqlOther, "xtrabackup": mysqlOther,
 
 	"mongo": mongo, "mongosh": mongo, "mongodump": mongo, "mongorestore": mongo, "mongoexport": mongo, "mongoimport": mongo, "mongostat": mongo,
 	"mongotop": mongo, "mongofiles": mongo, "cqlsh": mongo, "beeline": mongo, "isql-fb": mongo, "arangosh": mongo, "evil-winrm": mongo,
-	"psexec": mongo, "certutil": mongo, "ipmitool": {rules: []rule{letter("-P", whole, either), letter("-k", whole, either)}, skip: noCommand},
+	"psexec": mongo, "certutil": mongo, "ipmitool": {rules: []rule{letter("-P", whole, either), letter("-k", whole, either)}, values: "IHUpLtbmCSd", skip: noCommand, then: ipmiWord},
 	"redis-cli": redis, "valkey-cli": redis, "keydb-cli": redis,
 
 	"sshpass": {rules: []rule{letter("-p", whole, either)}, bools: "eVhv", values: "fdP"},
@@ -100,7 +109,7 @@ var programs = map[string]*program{
 	"openssl": {
 		rules: []rule{
 			{flag: "-passin", kind: afterPass}, {flag: "-passout", kind: afterPass}, {flag: "-pass", kind: afterPass}, {flag: "-password", kind: afterPass},
-			{flag: "-macopt", kind: afterColon}, {flag: "-psk", kind: whole}, letter("-k", whole, apart), letter("-K", whole, apart),
+			{flag: "-kdfopt", kind: afterPass}, {flag: "-macopt", kind: afterColon}, {flag: "-psk", kind: whole}, letter("-k", whole, apart), letter("-K", whole, either),
 			{flag: "-in", kind: other}, {flag: "-out", kind: other}, {flag: "-salt", kind: other}, {flag: "-rand", kind: other},
 		},
 		subs: "passwd", skip: noCommand,
@@ -111,24 +120,24 @@ var programs = map[string]*program{
 			return nothing
 		},
 	},
-	"mkpasswd": {values: "mSRPp", skip: noCommand, then: nth(1, whole)},
-	"useradd":  {rules: []rule{letter("-p", whole, apart)}, skip: noCommand}, "usermod": {rules: []rule{letter("-p", whole, apart)}, skip: noCommand},
+	"mkpasswd": {values: "mSRPpldcC", longs: "rounds method salt password-fd", skip: noCommand, then: nth(1, whole)},
+	"useradd":  {rules: []rule{letter("-p", whole, either)}, skip: noCommand}, "usermod": {rules: []rule{letter("-p", whole, either)}, skip: noCommand},
 	"htpasswd":      {bools: "cmBdspDv5", notes: "bn", values: "Cr", skip: noCommand, then: htpasswdWord},
-	"ansible-vault": {skip: noCommand, then: next("encrypt_string")},
+	"ansible-vault": {subs: "encrypt_string", values: "n", longs: "name stdin-name vault-id encrypt-vault-id output", skip: noCommand, then: encryptWord},
 	"psql":          postgres, "pg_dump": postgres, "pg_dumpall": postgres, "pg_restore": postgres, "pg_basebackup": postgres, "pgbench": postgres,
 	"createdb": postgres, "dropdb": postgres, "createuser": postgres, "dropuser": postgres, "vacuumdb": postgres, "reindexdb": postgres, "clusterdb": postgres,
 	"openvpn": others("--auth-user-pass"), "vncviewer": others("-passwd", "--passwd"), "puttygen": others("--old-passphrase", "--new-passphrase"),
 	"duplicity": others("--encrypt-key", "--encrypt-secret-keyring", "--sign-key"), "etcd": others("--auth-token", "--initial-cluster-token"),
-	"wpa_passphrase": {skip: noCommand, then: nth(2, whole)}, "nmcli": {skip: noCommand, then: settings},
-	"rclone":      {skip: noCommand, then: next("obscure")},
+	"wpa_passphrase": {skip: noCommand, then: nth(2, whole)}, "nmcli": {values: "gfmcew", bools: "tpash", longs: "get-values fields mode colors escape wait", skip: noCommand, then: nmcliWord},
+	"rclone":      {subs: "obscure password", skip: noCommand, then: rcloneWord},
 	"pkcs11-tool": {rules: []rule{{flag: "--pin", kind: whole}, {flag: "--so-pin", kind: whole}, letter("-p", whole, apart)}, skip: noCommand},
 
 	"7z": seven, "7za": seven, "7zr": seven, "7zz": seven, "rar": rar, "unrar": rar, "zip": zip, "unzip": zip, "zipcloak": zip,
 
-	"docker": docker, "podman": docker, "nerdctl": docker, "buildah": docker, "skopeo": docker, "docker-compose": docker,
+	"docker": docker, "podman": podman, "nerdctl": docker, "buildah": docker, "skopeo": docker, "docker-compose": docker,
 	"helm":    {rules: []rule{{flag: "-p", kind: whole, after: "login"}}, subs: "login", skip: noCommand},
 	"kubectl": kube, "oc": kube, "k3s": multiCall,
-	"az":     {rules: []rule{{flag: "-p", kind: whole, after: "login"}, {flag: "--value", kind: whole, after: "secret"}}, subs: "login secret config", skip: noCommand, then: settings},
+	"azure.cli": az, "az": az,
 	"cf":     {rules: []rule{{flag: "-p", kind: whole, after: "login"}}, subs: "login", skip: noCommand},
 	"gcloud": {rules: []rule{{flag: "--secret", kind: other}}, subs: "config", skip: noCommand, then: settings}, "aws": aws, "npm": stores, "yarn": stores, "pnpm": stores,
 	"pip": stores, "poetry": stores, "composer": stores, "gem": stores, "git": stores, "bundle": stores,
@@ -151,7 +160,7 @@ var programs = map[string]*program{
 
 	"sh": shell, "bash": shell, "dash": shell, "ash": shell, "zsh": shell, "ksh": shell, "mksh": shell, "fish": shell, "rbash": shell, "busybox": multiCall,
 	"toybox": multiCall, "su": {shell: true, rules: []rule{{flag: "--command", kind: commandText}}, values: "gGsw", skip: noCommand},
-	"runuser": {shell: true, rules: []rule{{flag: "--command", kind: commandText}}, values: "ugGsw", longs: "user group shell", skip: noCommand, dashes: true},
+	"runuser": {shell: true, rules: []rule{{flag: "--command", kind: commandText}, letter("-u", asUser, either), {flag: "--user", kind: asUser}}, values: "gGsw", longs: "group shell", skip: noCommand, dashes: true},
 	"script":  {shell: true, rules: []rule{{flag: "--command", kind: commandText}}, skip: noCommand}, "eval": {joins: true},
 	"cmd": {rules: []rule{{flag: "/c", kind: commandText}, {flag: "/k", kind: commandText}}, joins: true}, "powershell": powershell, "pwsh": powershell,
 
@@ -172,7 +181,7 @@ var programs = map[string]*program{
 	"nsenter": {values: "tSGrw", bools: "amuinpUCTZ", longs: "target setuid setgid"}, "unshare": {values: "SGRw", bools: "imnpuUCTfrc"},
 	"setpriv": {longs: "reuid regid groups"}, "systemd-run": {values: "puEHMSGdt", longs: "unit property uid gid setenv slice machine working-directory"},
 	"ssh":     {skip: 1, joins: true, values: "BbcDEeFIiJLlmOoPpQRSWw", bools: "46AaCfGgKkMNnqsTtVvXxYy"},
-	"tmux":    {skip: noCommand, subs: "new-session new neww new-window split-window splitw respawn-pane", values: "cefFLnSstxy", then: textWord},
+	"tmux":    {skip: noCommand, subs: "new-session new neww new-window split-window splitw respawn-pane", values: "cefFLnSstxy", then: tmuxWord},
 	"screen":  {values: "cehpSsTt", bools: "dmDLOqRrUvx"},
 	"ansible": ansible,
 	"find":    {skip: noCommand, starts: "-exec -execdir -ok -okdir"},
@@ -215,6 +224,12 @@ func others(flags ...string) *program {
 		p.rules = append(p.rules, rule{flag: f, kind: other})
 	}
 	return p
+}
+
+func clone(p *program) *program {
+	q := *p
+	q.rules = slices.Clone(p.rules)
+	return &q
 }
 
 // codes are flags whose value is a program in another language.

@@ -25,17 +25,24 @@ func (r *Redactor) url(w word, from, at int) int {
 	if host < 0 {
 		return at - 1
 	}
-	user := t[at : at+host]
 	if colon < 0 || colon > host {
 		colon = host
-	} else if t[at+colon+1:at+host] != "x-oauth-basic" { // GitHub: the token is the user
-		r.secret(w, at+colon+1, at+host, secret)
 	}
 	scheme := nameBefore(t, from, at-3)
-	if strings.HasPrefix(t[scheme:], "http") && (r.token(user[:colon]) > 0 || isRandom(user[:colon])) {
-		r.secret(w, at, at+colon, secret)
-	}
+	r.userAndPassword(w, at, at+colon, at+host, strings.HasPrefix(t[scheme:], "http"))
 	return at + host
+}
+
+// userAndPassword looks at USER:PASSWORD in text[from:to]. The user of a service on
+// the web may be the token.
+func (r *Redactor) userAndPassword(w word, from, colon, to int, web bool) {
+	t := w.text
+	if colon < to && t[colon+1:to] != "x-oauth-basic" { // GitHub: the token is the user
+		r.secret(w, colon+1, to, secret)
+	}
+	if user := t[from:colon]; web && (r.token(user) > 0 || isRandom(user)) {
+		r.secret(w, from, colon, secret)
+	}
 }
 
 func isPort(s string) bool {

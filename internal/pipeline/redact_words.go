@@ -21,6 +21,14 @@ func settings(c *command, w string) kind {
 	if c.prog.subs != "" && c.seen == "" || c.seen == "secret" || c.seen == "login" || c.seen == "put-parameter" {
 		return nothing
 	}
+	switch { // poetry config http-basic.NAME USER PASSWORD
+	case c.noted == 2:
+		c.noted = 0
+		return whole
+	case c.noted == 1, strings.HasPrefix(w, "http-basic."):
+		c.noted++
+		return nothing
+	}
 	if natureOf(w) != harmless && strings.IndexByte(w, '=') < 0 {
 		c.next = whole
 	}
@@ -98,10 +106,58 @@ func htpasswdWord(c *command, _ string) kind {
 // vaultWord: vault login token, vault kv put path name=value...
 func vaultWord(c *command, w string) kind {
 	switch {
-	case c.seen == "login":
+	case c.seen == "login", c.seen == "unseal", c.seen == "unwrap", c.seen == "token" && c.args == 3:
 		return whole
+	case c.seen == "token":
+		return nothing
 	case c.seen != "" && strings.IndexByte(w, '=') > 0:
 		return afterEqual
 	}
 	return nothing
+}
+
+// nmcliWord: nmcli con add ... wifi-sec.key-mgmt wpa-psk wifi-sec.psk SECRET.
+func nmcliWord(c *command, w string) kind {
+	if strings.HasPrefix(w, "wpa-") {
+		return nothing
+	}
+	return settings(c, w)
+}
+
+// encryptWord: ansible-vault encrypt_string SECRET.
+func encryptWord(c *command, _ string) kind {
+	if c.seen != "" {
+		return whole
+	}
+	return nothing
+}
+
+// ipmiWord: ipmitool user set password 2 SECRET.
+func ipmiWord(c *command, w string) kind {
+	if c.noted > 0 || w == "password" {
+		c.noted++
+	}
+	if c.noted == 3 {
+		return whole
+	}
+	return nothing
+}
+
+// rcloneWord: rclone obscure SECRET, rclone config password REMOTE NAME SECRET...
+func rcloneWord(c *command, _ string) kind {
+	if c.seen == "obscure" || c.seen == "password" && c.args > 4 && c.args%2 == 1 {
+		return whole
+	}
+	return nothing
+}
+
+// tmuxWord: tmux new-session TEXT, and as words of its own.
+func tmuxWord(c *command, w string) kind {
+	switch {
+	case c.seen == "":
+		return nothing
+	case strings.IndexByte(w, ' ') < 0:
+		return commandWord
+	}
+	return commandText
 }
