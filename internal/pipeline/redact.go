@@ -75,13 +75,12 @@ func NewRedactor(o RedactOptions) (*Redactor, error) {
 		p := r.programs[name]
 		if p == nil {
 			p = &program{skip: noCommand}
-			if known := programs[name]; known != nil {
-				*p = *known
-				p.rules = slices.Clone(p.rules)
+			if known := r.lookup(name); known != nil {
+				p = clone(known)
 			}
 			r.programs[name] = p
 		}
-		p.rules = append(p.rules, rule)
+		p.rules = slices.Insert(p.rules, 0, rule)
 	}
 	return r, nil
 }
@@ -93,7 +92,7 @@ func NewRedactor(o RedactOptions) (*Redactor, error) {
 func (r *Redactor) Exec(x *event.Exec) {
 	if x.Args != "" {
 		p := r.lookup(x.Exe) // argv[0] is the process's to choose
-		if first := firstArg(x.Args); p == multiCall || p == nil && !isNamed(x.Exe, first) {
+		if first := firstArg(x.Args); p != nil && p.multi || p == nil && !isNamed(x.Exe, first) {
 			p = r.lookup(first)
 		}
 		if p == nil && x.Exe == "" { // not known: of a path of too many names, or nothing was executed

@@ -141,7 +141,7 @@ func (r *Redactor) flag(c *command, w word) {
 			return
 		case t == "--":
 			return
-		case r.known(c, w) || c.wraps(t):
+		case r.known(c, w) || r.wraps(c, t):
 			return
 		}
 	}
@@ -259,13 +259,13 @@ func cutFlag(t, flag string) (rest string, ok bool) {
 // wraps takes a flag of a program that executes another, so that its value is not
 // taken for that. It reports true when there is nothing else to look for in the
 // word.
-func (c *command) wraps(t string) bool {
+func (r *Redactor) wraps(c *command, t string) bool {
 	p := c.prog
 	if p.shell && isShellFlags(t[1:]) {
 		c.pending, c.nature, c.option = commandText, harmless, true
 		return true
 	}
-	if p == podman && c.seen == "exec" && (t == "-l" || t == "--latest") { // it stands for the container
+	if p.latest && c.seen == "exec" && (t == "-l" || t == "--latest") {
 		c.skip = 0
 		return true
 	}
@@ -274,7 +274,7 @@ func (c *command) wraps(t string) bool {
 		if p.flags != "" && strings.IndexByte(name, '=') < 0 {
 			takes = findWord(p.flags, name) == "" && natureOfFlag(t) == harmless
 		}
-		if takes {
+		if takes = takes && !r.matchFlag(name); takes {
 			c.pending, c.nature, c.option = other, harmless, false
 		}
 		return takes

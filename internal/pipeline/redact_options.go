@@ -90,7 +90,7 @@ func (r *Redactor) matchEnv(name string) bool {
 func parseProgram(s string) (name string, r rule, err error) {
 	name, flag, ok := strings.Cut(s, ":")
 	var buf [maxName]byte
-	folded, short := lower(&buf, name)
+	folded, short := programName(&buf, name)
 	switch {
 	case !ok || name == "" || flag == "":
 		return "", r, fmt.Errorf("program %q: want PROGRAM:FLAG, such as mytool:-p or mytool:--pin", s)

@@ -17,6 +17,8 @@ type program struct {
 	joins    bool   // that is a text, all that follows together
 	shell    bool   // -c is followed by a text that is one
 	dashes   bool   // -- is followed by a command
+	multi    bool   // it is the program that argv[0] names
+	latest   bool   // exec -l stands for a container
 	slashes  bool   // what begins with one slash is a flag
 	starts   string // and so are these
 	subs     string // subcommands that matter
@@ -60,22 +62,10 @@ func (p *program) short(letter byte, seen string) *rule {
 // lookup finds a program by the path, the name or argv[0] that it was executed
 // by, without .exe and version: mysql5.7, psql-16.
 func (r *Redactor) lookup(path string) *program {
-	begin := len(path)
-	for begin > 0 && path[begin-1] != '/' && path[begin-1] != '\\' {
-		begin--
-	}
-	name := path[begin:]
-	name = strings.TrimPrefix(name, "-") // of a login shell
 	var buf [maxName]byte
-	folded, ok := lower(&buf, name)
-	if !ok || len(folded) == 0 {
+	folded, ok := programName(&buf, path)
+	if !ok {
 		return nil
-	}
-	if n := len(folded) - len(".exe"); n > 0 && string(folded[n:]) == ".exe" {
-		folded = folded[:n]
-	}
-	if n := len(folded) - len(".py"); n > 0 && string(folded[n:]) == ".py" {
-		folded = folded[:n]
 	}
 	for {
 		if len(r.programs) > 0 {
@@ -95,4 +85,20 @@ func (r *Redactor) lookup(path string) *program {
 		}
 		folded = folded[:n]
 	}
+}
+
+// programName is the name of a program in lower case, without what Windows or a
+// script adds to it.
+func programName(buf *[maxName]byte, path string) (name []byte, ok bool) {
+	begin := len(path)
+	for begin > 0 && path[begin-1] != '/' && path[begin-1] != '\\' {
+		begin--
+	}
+	name, ok = lower(buf, strings.TrimPrefix(path[begin:], "-")) // of a login shell
+	for _, end := range [...]string{".exe", ".py"} {
+		if n := len(name) - len(end); n > 0 && string(name[n:]) == end {
+			name = name[:n]
+		}
+	}
+	return name, ok && len(name) > 0
 }

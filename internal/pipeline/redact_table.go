@@ -44,7 +44,7 @@ var (
 	shell = &program{shell: true, values: "oO", longs: "rcfile init-file", bools: "abefhilmnprstuvxBCDEHPST"}
 	plain = &program{} // the first word that is no flag is a command
 	// multiCall is as plain, and by argv[0] it is that program.
-	multiCall = &program{}
+	multiCall = &program{multi: true}
 	python    = &program{rules: append(codes("-c"), rule{flag: "-m", kind: module}), values: "WX", bools: "bBdEhiIOPqsSuvVx"}
 	lua       = &program{rules: codes("-e"), values: "l"}
 	awk       = &program{rules: codes("-e", "--source"), values: "Fvfil", longs: "file field-separator assign include load", skip: noCommand, then: nth(1, code)}
@@ -58,7 +58,7 @@ var (
 			"no-deps service-ports use-aliases build quiet-pull remove-orphans dry-run compatibility oom-kill-disable sig-proxy no-stdin latest replace rmi " +
 			"rootfs env-host no-hosts no-hostname read-only-tmpfs disable-content-trust version",
 	}
-	podman = clone(docker)
+	podman = ofPodman()
 	kube   = &program{skip: noCommand, dashes: true, rules: []rule{{flag: "--from-literal", kind: afterEqual}, {flag: "-p", kind: whole, after: "login"}},
 		subs: "login"}
 )
@@ -223,6 +223,12 @@ func others(flags ...string) *program {
 	for _, f := range flags {
 		p.rules = append(p.rules, rule{flag: f, kind: other})
 	}
+	return p
+}
+
+func ofPodman() *program {
+	p := clone(docker)
+	p.latest = true
 	return p
 }
 

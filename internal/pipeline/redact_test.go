@@ -183,7 +183,8 @@ func TestRedactEnvironment(t *testing.T) {
 
 func TestRedactOptions(t *testing.T) {
 	r := newRedactor(t, RedactOptions{
-		Flags: []string{"my-cred", "PIN_code"}, Programs: []string{"MyTool:-k", "mytool:--pin", "mytool:/x:", "curl:--my"},
+		Flags: []string{"my-cred", "PIN_code"}, Programs: []string{"MyTool:-k", "mytool:--pin", "mytool:/x:", "curl:--my",
+			"Wintool.exe:-q", "python3:-k", "mysql8.0:-k", "busybox:--my"},
 	})
 	for _, test := range []struct{ given, want string }{
 		{argv("tool", "--my-cred", "x"), argv("tool", "--my-cred", "[redacted]")},
@@ -195,6 +196,13 @@ func TestRedactOptions(t *testing.T) {
 		{argv("sudo", "/opt/mytool", "-k", "x"), argv("sudo", "/opt/mytool", "-k", "[redacted]")},
 		{argv("tool", "-k", "x", "--pin", "1"), argv("tool", "-k", "x", "--pin", "1")},
 		{argv("curl", "--my", "x", "-u", "a:b"), argv("curl", "--my", "[redacted]", "-u", "a:[redacted]")},
+		{argv("docker", "--my-cred", "x", "ps"), argv("docker", "--my-cred", "[redacted]", "ps")},
+		{argv("docker", "login", "--my-cred", "x", "ps"), argv("docker", "login", "--my-cred", "[redacted]", "ps")},
+		{argv("wintool", "-q", "x"), argv("wintool", "-q", "[redacted]")},
+		{argv("wintool.exe", "-q", "x"), argv("wintool.exe", "-q", "[redacted]")},
+		{argv("python3", "-k", "x", "-m", "twine", "upload", "-p", "y"), argv("python3", "-k", "[redacted]", "-m", "twine", "upload", "-p", "[redacted]")},
+		{argv("mysql8.0", "-k", "x", "-pz"), argv("mysql8.0", "-k", "[redacted]", "-p[redacted]")},
+		{argv("mysql", "-k", "x", "-pz"), argv("mysql", "-k", "x", "-p[redacted]")},
 	} {
 		x := event.Exec{Args: test.given}
 		if r.Exec(&x); x.Args != test.want {

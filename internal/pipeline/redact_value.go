@@ -62,15 +62,31 @@ func (r *Redactor) value(c *command, k kind, w word, from int, n nature) {
 		if strings.IndexByte(t, '=') > 0 {
 			begin = from
 		}
+	}
+	if begin >= 0 && begin <= end {
+		if (k == afterColon || k == userinfo) && begin > from {
+			r.userAndPassword(w, from, begin-1, end, true)
+		} else {
+			r.secret(w, begin, end, n)
+		}
+		return
+	}
+	r.noSecret(c, k, w, from)
+}
+
+// noSecret takes a value of a kind that is none, and says what follows.
+func (r *Redactor) noSecret(c *command, k kind, w word, from int) {
+	t := w.text[from:]
+	switch k {
 	case commandText:
 		r.script(w, from, nil)
 		return
-	case code:
-		w.code = true
 	case commandWord:
 		*c = command{start: true}
 		r.begin(c, w)
 		return
+	case code:
+		w.code = true
 	case module:
 		c.enter(r.lookup(t))
 	case entry:
@@ -81,14 +97,6 @@ func (r *Redactor) value(c *command, k kind, w word, from int, n nature) {
 		if strings.EqualFold(t, "bearer") {
 			c.noted = bearer
 		}
-	}
-	if begin >= 0 && begin <= end {
-		if (k == afterColon || k == userinfo) && begin > from {
-			r.userAndPassword(w, from, begin-1, end, true)
-		} else {
-			r.secret(w, begin, end, n)
-		}
-		return
 	}
 	r.text(w, from)
 }
