@@ -329,6 +329,8 @@ func (r *Redactor) argument(c *command, w word) {
 	case sub != "":
 		if c.seen = sub; findWord(p.executes, sub) != "" {
 			c.skip = 1
+		} else if findWord(p.runs, sub) != "" {
+			c.skip = 0
 		} else if p.joins { // each word behind it is a text of its own
 			c.skip = noCommand
 		}

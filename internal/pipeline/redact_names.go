@@ -174,6 +174,13 @@ func natureOf(name string) nature {
 	return n
 }
 
+// isCommandName tells a name with a command line behind it: ProxyCommand,
+// GIT_SSH_COMMAND, RSYNC_RSH.
+func isCommandName(name string) bool {
+	_, last := lastWord(name)
+	return strings.EqualFold(last, "command") || strings.EqualFold(last, "rsh")
+}
+
 // natureOfEnd is by lastEnds, of a word in lower case.
 func natureOfEnd(word []byte) nature {
 	for _, e := range lastEnds {

@@ -22,6 +22,7 @@ type program struct {
 	slashes  bool   // what begins with one slash is a flag
 	starts   string // and so are these
 	subs     string // subcommands that matter
+	runs     string // of those, with a command behind them
 	executes string // of those, with a command behind one more word
 
 	// then says what a word that is no flag is; it may say what the next one is.

@@ -38,12 +38,14 @@ var (
 	aws     = &program{rules: []rule{{flag: "--value", kind: whole, after: "put-parameter"}}, skip: noCommand, subs: "configure put-parameter", then: settings}
 	vault   = &program{rules: []rule{{flag: "-method", kind: other}, {flag: "-path", kind: other}}, subs: "login kv write unseal unwrap token", skip: noCommand, then: vaultWord}
 	// postgres asks for the password.
-	postgres = &program{rules: []rule{{flag: "--password", kind: nothing}}, skip: noCommand}
-	stores   = &program{skip: noCommand, subs: "config configure set config:set", then: settings}
+	postgres  = &program{rules: []rule{{flag: "--password", kind: nothing}}, skip: noCommand}
+	storesRun = &program{skip: noCommand, subs: "config configure set run exec", runs: "run exec", then: settings}
+	stores    = &program{skip: noCommand, subs: "config configure set config:set", then: settings}
 
 	shell = &program{shell: true, values: "oO", longs: "rcfile init-file", bools: "abefhilmnprstuvxBCDEHPST"}
 	plain = &program{} // the first word that is no flag is a command
 	// multiCall is as plain, and by argv[0] it is that program.
+	dashes    = &program{skip: noCommand, dashes: true}
 	multiCall = &program{multi: true}
 	python    = &program{rules: append(codes("-c"), rule{flag: "-m", kind: module}), values: "WX", bools: "bBdEhiIOPqsSuvVx"}
 	lua       = &program{rules: codes("-e"), values: "l"}
@@ -139,8 +141,8 @@ var programs = map[string]*program{
 	"kubectl": kube, "oc": kube, "k3s": multiCall,
 	"azure.cli": az, "az": az,
 	"cf":     {rules: []rule{{flag: "-p", kind: whole, after: "login"}}, subs: "login", skip: noCommand},
-	"gcloud": {rules: []rule{{flag: "--secret", kind: other}}, subs: "config", skip: noCommand, then: settings}, "aws": aws, "npm": stores, "yarn": stores, "pnpm": stores,
-	"pip": stores, "poetry": stores, "composer": stores, "gem": stores, "git": stores, "bundle": stores,
+	"gcloud": {rules: []rule{{flag: "--secret", kind: other}, {flag: "--command", kind: commandText}}, subs: "config", skip: noCommand, then: settings}, "aws": aws, "npm": stores, "yarn": stores, "pnpm": stores,
+	"pip": stores, "poetry": storesRun, "composer": stores, "gem": stores, "git": stores, "bundle": storesRun,
 	"gh":    {rules: []rule{{flag: "-b", kind: whole, after: "secret"}, {flag: "--body", kind: whole, after: "secret"}}, subs: "secret", skip: noCommand},
 	"glab":  {rules: []rule{{flag: "-t", kind: whole, after: "login"}}, subs: "login", skip: noCommand},
 	"twine": {rules: []rule{letter("-p", whole, apart)}, skip: noCommand},
@@ -182,6 +184,12 @@ var programs = map[string]*program{
 	"setpriv": {longs: "reuid regid groups"}, "systemd-run": {values: "puEHMSGdt", longs: "unit property uid gid setenv slice machine working-directory"},
 	"ssh":     {skip: 1, joins: true, values: "BbcDEeFIiJLlmOoPpQRSWw", bools: "46AaCfGgKkMNnqsTtVvXxYy"},
 	"tmux":    {skip: noCommand, subs: "new-session new neww new-window split-window splitw respawn-pane", values: "cefFLnSstxy", then: tmuxWord},
+	"rsync":   {rules: []rule{letter("-e", commandText, apart), {flag: "--rsh", kind: commandText}}, bools: "avzhrlptgoDnHAXxSCcuPqWiRLkKNOJFsyEbdI0", values: "fBTM", skip: noCommand},
+	"vagrant": {rules: texts("-c", "--command"), skip: noCommand, dashes: true},
+	"lxc":     dashes, "lxc-attach": dashes, "incus": dashes, "aws-vault": dashes, "op": dashes, "doppler": dashes, "docker-entrypoint.sh": plain, "valgrind": plain,
+	"perf":    {skip: noCommand, dashes: true, subs: "stat record trace", runs: "stat record trace", values: "eopCtFcGDrIm", bools: "adgivqsxSTB"},
+	"numactl": {values: "NmiCp", longs: "cpunodebind physcpubind membind interleave preferred"}, "xvfb-run": {values: "efnpsw", bools: "al", longs: "auth-file error-file server-args server-num xauth-protocol wait"},
+	"crictl":  {skip: noCommand, subs: "exec", executes: "exec", bools: "itsr"},
 	"screen":  {values: "cehpSsTt", bools: "dmDLOqRrUvx"},
 	"ansible": ansible,
 	"find":    {skip: noCommand, starts: "-exec -execdir -ok -okdir"},

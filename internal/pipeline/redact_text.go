@@ -146,6 +146,10 @@ func (r *Redactor) pair(w word, from, eq int) int {
 		return eq
 	}
 	query := begin > from && (t[begin-1] == '?' || t[begin-1] == '&')
+	if begin == from && !w.code && isCommandName(name) {
+		r.script(w, eq+1, nil)
+		return len(t)
+	}
 	n := natureOf(name)
 	if n == harmless && len(name) > 2 && begin+1 < end && t[begin] == '-' && (name[0] == 'D' || name[0] == 'P') { // java -Dapi.key=x, gradle -Papi.key=x
 		n = natureOf(name[1:])
