@@ -17,7 +17,7 @@ var (
 
 	mysqlsh = ofMySQL("vV", "uhPSDe", func(*command, string) kind { return userinfo })
 
-	mongo   = &program{rules: []rule{letter("-p", whole, either)}, skip: noCommand}
+	mongo   = &program{rules: []rule{letter("-p", whole, either), {flag: "--eval", kind: code}}, skip: noCommand}
 	redis   = &program{rules: []rule{letter("-a", whole, apart)}, values: "hpsunrid", skip: noCommand, then: redisWord}
 	ldap    = &program{rules: []rule{letter("-w", whole, either)}, bools: "xvnZMcLAWQNI", values: "DHhpbsfUYRXO", skip: noCommand}
 	ldapSet = &program{rules: []rule{letter("-w", whole, either), letter("-s", whole, either), letter("-a", whole, either)},

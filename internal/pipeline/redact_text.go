@@ -81,6 +81,10 @@ func (r *Redactor) text(w word, from int) {
 			} else if i > from {
 				i = r.colon(w, from, i)
 			}
+		case '\'', '"':
+			i = r.sql(w, from, i)
+		case '>':
+			i = r.element(w, from, i)
 		case '-':
 			if strings.HasPrefix(t[i:], pemBegin) {
 				i = r.pem(w, i)
@@ -277,8 +281,11 @@ func (r *Redactor) colon(w word, from, i int) int {
 	if q := t[value]; w.code && (q == '"' || q == '\'') && natureOf(name) != harmless { // {password: "x"}
 		return max(i, r.codeValue(w, value, natureOf(name))-1)
 	}
-	if !isHeader(name, value > i+1) || begin > from && isNameByte(t[begin-1]) {
+	if begin > from && isNameByte(t[begin-1]) {
 		return i
+	}
+	if !isHeader(name, value > i+1) {
+		return r.entryOf(w, begin, value, i, natureOf(name))
 	}
 	if w.code && (begin == from || t[begin-1] != '"' && t[begin-1] != '\'') { // a label, a type
 		return max(i, r.codeValue(w, value, secret)-1)
