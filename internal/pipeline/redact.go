@@ -244,7 +244,7 @@ func (r *Redactor) finish(before bool) (string, bool) {
 // it searches for has one, and ordinary command lines have few.
 var anchors = [256]bool{
 	's': true, 'S': true, 'w': true, 'W': true, 'k': true, 'K': true, 'c': true, 'C': true, 'h': true, 'H': true, 'b': true, 'B': true,
-	'x': true, 'J': true, 'z': true, 'v': true, 'G': true, 'E': true, '9': true, 'p': true, 'P': true, '_': true, '=': true, '@': true,
+	'x': true, 'J': true, 'z': true, 'v': true, 'G': true, 'E': true, '9': true, 'p': true, 'P': true, '_': true, '=': true, '@': true, 'g': true,
 }
 
 // suspicious tells whether a text may hold what the rules for every program
@@ -265,6 +265,9 @@ func suspicious(s string) bool {
 		case 'k', 'K': // token, cookie, psk, key; sk-, sk_
 			found = letter(i-1, 'o') && (letter(i-2, 't') || letter(i+1, 'i')) || letter(i+1, 'e') && letter(i+2, 'y') ||
 				letter(i-1, 's') && (letter(i-2, 'p') || is(i+1, '-') || is(i+1, '_'))
+			found = found || letter(i-1, 'o') && letter(i-2, 'o') && is(i+1, 's') // hooks.slack.com, webhooks/
+		case 'g': // glrt-, gldt-
+			found = is(i+1, 'l') && is(i+3, 't') && is(i+4, '-')
 		case 'c', 'C': // secret; credential
 			found = letter(i+1, 'r') && (letter(i-1, 'e') || letter(i+2, 'e') && letter(i+3, 'd'))
 		case 'h', 'H': // auth
@@ -275,14 +278,14 @@ func suspicious(s string) bool {
 			found = letter(i-1, 'd') && letter(i-2, 'n') || letter(i-1, 'h') && letter(i-2, 's') || letter(i-1, 'g') && letter(i-2, 'i') || letter(i-1, 'e') && letter(i-2, 'r') || is(i-1, 'T') && is(i-2, 'A')
 		case '@': // scheme://user:password@host
 			found = true
-		case 'x': // xox.-
-			found = is(i-1, 'o') && is(i-2, 'x')
+		case 'x': // xox.-, xapp-
+			found = is(i-1, 'o') && is(i-2, 'x') || is(i+1, 'a') && is(i+2, 'p') && is(i+3, 'p')
 		case 'J': // eyJ
 			found = is(i-1, 'y')
 		case 'z': // AIza
 			found = is(i-1, 'I')
-		case 'v': // hvs., dop_v1_
-			found = is(i-1, 'h') && is(i+1, 's') || is(i-1, '_') && is(i-2, 'p')
+		case 'v': // hvs., hvb., dop_v1_
+			found = is(i-1, 'h') && (is(i+1, 's') || is(i+1, 'b')) || is(i-1, '_') && is(i-2, 'p')
 		case 'G': // SG.
 			found = is(i-1, 'S') && is(i+1, '.')
 		case 'E': // pypi-AgE
@@ -292,8 +295,8 @@ func suspicious(s string) bool {
 		case 'p', 'P': // glpat-; pat, pin, but not path
 			found = is(i-1, 'l') && is(i-2, 'g') ||
 				(letter(i+1, 'a') && letter(i+2, 't') || letter(i+1, 'i') && letter(i+2, 'n')) && (i+3 >= len(s) || s[i+3]|0x20 < 'a' || s[i+3]|0x20 > 'z')
-		case '_': // gh._, github_pat_, dckr_pat_, shpat_, npm_, rk_live_
-			found = is(i-2, 'h') && is(i-3, 'g') || is(i-1, 't') && is(i-2, 'a') || is(i-1, 'm') && is(i-2, 'p') || is(i-1, 'e') && is(i-2, 'v')
+		case '_': // gh._, github_pat_, dckr_pat_, shpat_, npm_, rk_live_, whsec_, hf_
+			found = is(i-1, 'c') && is(i-2, 'e') || is(i-1, 'f') && is(i-2, 'h') || is(i-2, 'h') && is(i-3, 'g') || is(i-1, 't') && is(i-2, 'a') || is(i-1, 'm') && is(i-2, 'p') || is(i-1, 'e') && is(i-2, 'v')
 		}
 		if found {
 			return true

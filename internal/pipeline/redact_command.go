@@ -34,6 +34,9 @@ const (
 	userinfo                 // user:SECRET@host
 	header                   // Name: SECRET
 	cookies                  // name=SECRET, else a file
+	twice                    // all of it and of the next word
+	target                   // [domain/]user:SECRET@host
+	named                    // none, it names the next word
 	commandText              // a command line
 	commandWord              // none, it is the program of one
 	module                   // none, it names what goes on (python -m)

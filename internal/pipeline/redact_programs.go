@@ -101,5 +101,8 @@ func programName(buf *[maxName]byte, path string) (name []byte, ok bool) {
 			name = name[:n]
 		}
 	}
+	if begin := len("impacket-"); len(name) > begin && string(name[:begin]) == "impacket-" {
+		name = name[begin:]
+	}
 	return name, ok && len(name) > 0
 }

@@ -17,10 +17,13 @@ var (
 
 	mysqlsh = ofMySQL("vV", "uhPSDe", func(*command, string) kind { return userinfo })
 
-	mongo   = &program{rules: []rule{letter("-p", whole, either), {flag: "--eval", kind: code}}, skip: noCommand}
-	redis   = &program{rules: []rule{letter("-a", whole, apart)}, values: "hpsunrid", skip: noCommand, then: redisWord}
-	ldap    = &program{rules: []rule{letter("-w", whole, either)}, bools: "xvnZMcLAWQNI", values: "DHhpbsfUYRXO", skip: noCommand}
-	ldapSet = &program{rules: []rule{letter("-w", whole, either), letter("-s", whole, either), letter("-a", whole, either)},
+	freerdp   = &program{rules: []rule{{flag: "/p:", kind: whole}, {flag: "/gp:", kind: whole}, {flag: "/pth:", kind: whole}}, skip: noCommand}
+	impacket  = &program{rules: []rule{letter("-p", whole, apart), {flag: "-hashes", kind: whole}}, skip: noCommand, then: nth(1, target)}
+	mosquitto = letters("-P")
+	mongo     = &program{rules: []rule{letter("-p", whole, either), {flag: "--eval", kind: code}}, skip: noCommand}
+	redis     = &program{rules: []rule{letter("-a", whole, apart)}, values: "hpsunrid", skip: noCommand, then: redisWord}
+	ldap      = &program{rules: []rule{letter("-w", whole, either)}, bools: "xvnZMcLAWQNI", values: "DHhpbsfUYRXO", skip: noCommand}
+	ldapSet   = &program{rules: []rule{letter("-w", whole, either), letter("-s", whole, either), letter("-a", whole, either)},
 		bools: "xvnZASWQNI", values: "DHhpUYRXO", skip: noCommand}
 	samba = &program{rules: []rule{letter("-U", afterPercent, either), {flag: "--user", kind: afterPercent}}, bools: "LNkgqEP",
 		values: "cIpWsDndml", skip: noCommand, then: sambaWord}
@@ -32,7 +35,7 @@ var (
 	oracle = &program{skip: noCommand, then: nth(1, afterSlash)}
 	httpie = &program{rules: []rule{letter("-a", afterColon, either), {flag: "--auth", kind: afterColon},
 		letter("-A", authType, either), {flag: "--auth-type", kind: authType}}, skip: noCommand}
-	spray   = &program{rules: []rule{letter("-p", whole, either)}, bools: "d", skip: noCommand}
+	spray   = &program{rules: []rule{letter("-p", whole, either), letter("-H", whole, either)}, bools: "d", skip: noCommand}
 	ansible = &program{rules: []rule{letter("-a", commandText, either), {flag: "--args", kind: commandText}}, skip: noCommand}
 	az      = &program{rules: []rule{{flag: "-p", kind: whole, after: "login"}, {flag: "--value", kind: whole, after: "secret"}}, subs: "login secret config", skip: noCommand, then: settings}
 	aws     = &program{rules: []rule{{flag: "--value", kind: whole, after: "put-parameter"}}, skip: noCommand, subs: "configure put-parameter", then: settings}
@@ -82,7 +85,7 @@ var programs = map[string]*program{
 
 	"mongo": mongo, "mongosh": mongo, "mongodump": mongo, "mongorestore": mongo, "mongoexport": mongo, "mongoimport": mongo, "mongostat": mongo,
 	"mongotop": mongo, "mongofiles": mongo, "cqlsh": mongo, "beeline": mongo, "isql-fb": mongo, "arangosh": mongo, "evil-winrm": mongo,
-	"psexec": mongo, "certutil": mongo, "ipmitool": {rules: []rule{letter("-P", whole, either), letter("-k", whole, either)}, values: "IHUpLtbmCSd", skip: noCommand, then: ipmiWord},
+	"certutil": mongo, "ipmitool": {rules: []rule{letter("-P", whole, either), letter("-k", whole, either)}, values: "IHUpLtbmCSd", skip: noCommand, then: ipmiWord},
 	"redis-cli": redis, "valkey-cli": redis, "keydb-cli": redis,
 
 	"sshpass": {rules: []rule{letter("-p", whole, either)}, bools: "eVhv", values: "fdP"},
@@ -99,7 +102,7 @@ var programs = map[string]*program{
 	"http": httpie, "https": httpie, "xh": httpie, "xhs": httpie,
 	"ncat":          {rules: []rule{{flag: "--proxy-auth", kind: afterColon}}, skip: noCommand},
 	"lftp":          {rules: []rule{letter("-u", afterComma, either), {flag: "--user", kind: afterComma}}, skip: noCommand},
-	"mosquitto_pub": {rules: []rule{letter("-P", whole, apart)}, skip: noCommand}, "mosquitto_sub": {rules: []rule{letter("-P", whole, apart)}, skip: noCommand},
+	"mosquitto_pub": mosquitto, "mosquitto_sub": mosquitto, "mosquitto_rr": mosquitto,
 
 	"ldapsearch": ldap, "ldapadd": ldap, "ldapmodify": ldap, "ldapdelete": ldap, "ldapmodrdn": ldap, "ldapcompare": ldap, "ldapwhoami": ldap,
 	"ldapexop": ldap, "ldappasswd": ldapSet,
@@ -134,6 +137,23 @@ var programs = map[string]*program{
 	"rclone":      {subs: "obscure password", skip: noCommand, then: rcloneWord},
 	"pkcs11-tool": {rules: []rule{{flag: "--pin", kind: whole}, {flag: "--so-pin", kind: whole}, letter("-p", whole, apart)}, skip: noCommand},
 
+	"rabbitmqctl": {values: "nt", longs: "node timeout", subs: "add_user change_password authenticate_user", skip: noCommand, then: thirdWord}, "rabbitmqadmin": letters("-p"),
+	"mosquitto_passwd": {bools: "cDHU", notes: "bn", skip: noCommand, then: htpasswdWord}, "redis-benchmark": {rules: []rule{letter("-a", whole, apart)}, skip: noCommand},
+	"tsql": letters("-P"), "osql": letters("-P"), "rman": {skip: noCommand, then: rmanWord}, "mysql_upgrade": mysqlOther, "mariadb-upgrade": mysqlOther,
+	"ssh-keygen": {rules: []rule{letter("-N", whole, either), letter("-P", whole, either)}, bools: "qlyiepBLHAkKghuvQ", values: "tbCfOIDVnzrRFamMsSYwZ", skip: noCommand},
+	"pdftk":      {skip: noCommand, then: next("input_pw", "owner_pw", "user_pw")}, "qpdf": {rules: []rule{{flag: "--encrypt", kind: twice}}, skip: noCommand},
+	"ccrypt": letters("-K"), "veracrypt": letters("-p"), "slappasswd": letters("-s"), "kadmin": letters("-w"), "ipa-client-install": letters("-w"), "dsconf": letters("-w"),
+	"wbinfo": {rules: []rule{letter("-a", afterPercent, either), letter("-K", afterPercent, either), {flag: "--authenticate", kind: afterPercent}}, skip: noCommand},
+	"racadm": letters("-p"), "ipmipower": letters("-p"), "check_snmp": letters("-C"), "check_mysql": letters("-p"),
+	"secretsdump": impacket, "wmiexec": impacket, "psexec": impacket, "smbexec": impacket, "atexec": impacket, "dcomexec": impacket, "getuserspns": impacket,
+	"getnpusers": impacket, "gettgt": impacket, "getst": impacket, "mssqlclient": impacket, "lookupsid": impacket, "samrdump": impacket,
+	"smbmap": letters("-p"), "hydra": letters("-p"), "medusa": letters("-p"),
+	"wpa_cli": {values: "pPisaGg", skip: noCommand, then: settings}, "iwconfig": {skip: noCommand, then: next("key", "enc")},
+	"xauth":       {values: "f", subs: "add", skip: noCommand, then: xauthWord},
+	"cloudflared": {skip: noCommand, then: next("install")}, "yt-dlp": letters("-p"), "youtube-dl": letters("-p"),
+	"ncftp": letters("-p"), "ncftpput": letters("-p"), "ncftpget": letters("-p"), "ncftpls": letters("-p"),
+	"jq": {rules: []rule{{flag: "--arg", kind: named}}, skip: noCommand}, "ab": {rules: []rule{letter("-A", afterColon, either), letter("-P", afterColon, either)}, skip: noCommand},
+
 	"7z": seven, "7za": seven, "7zr": seven, "7zz": seven, "rar": rar, "unrar": rar, "zip": zip, "unzip": zip, "zipcloak": zip,
 
 	"docker": docker, "podman": podman, "nerdctl": docker, "buildah": docker, "skopeo": docker, "docker-compose": docker,
@@ -150,15 +170,14 @@ var programs = map[string]*program{
 	"snyk": {skip: noCommand, then: next("auth")}, "ngrok": {skip: noCommand, then: next("authtoken", "add-authtoken")},
 	"bw": {skip: noCommand, then: next("unlock")},
 
-	"xfreerdp": {rules: []rule{{flag: "/p:", kind: whole}, {flag: "/gp:", kind: whole}, {flag: "/pth:", kind: whole}}, skip: noCommand},
-	"wfreerdp": {rules: []rule{{flag: "/p:", kind: whole}, {flag: "/gp:", kind: whole}, {flag: "/pth:", kind: whole}}, skip: noCommand},
+	"wlfreerdp": freerdp, "sdl-freerdp": freerdp, "xfreerdp": freerdp, "wfreerdp": freerdp,
 	"rdesktop": {rules: []rule{letter("-p", whole, either)}, values: "udnscklgtar", skip: noCommand},
 	"nxc":      spray, "netexec": spray, "crackmapexec": spray, "cme": spray,
 	"sqlcmd": {rules: []rule{letter("-P", whole, either)}, values: "USdQqi", skip: noCommand}, "bcp": {rules: []rule{letter("-P", whole, either)}, values: "US", skip: noCommand},
 	"isql":     {rules: []rule{letter("-p", whole, apart), letter("-P", whole, either)}, values: "udSU", skip: noCommand, then: nth(3, whole)},
 	"schtasks": {rules: []rule{{flag: "/rp", kind: whole}, {flag: "/p", kind: whole}}, skip: noCommand},
 	"sc":       {skip: noCommand, then: next("password=")},
-	"sqlplus":  oracle, "expdp": oracle, "impdp": oracle, "sqlldr": oracle,
+	"sqlplus":  oracle, "expdp": oracle, "impdp": oracle, "sqlldr": oracle, "exp": oracle, "imp": oracle,
 
 	"sh": shell, "bash": shell, "dash": shell, "ash": shell, "zsh": shell, "ksh": shell, "mksh": shell, "fish": shell, "rbash": shell, "busybox": multiCall,
 	"toybox": multiCall, "su": {shell: true, rules: []rule{{flag: "--command", kind: commandText}}, values: "gGsw", skip: noCommand},
@@ -237,6 +256,15 @@ func others(flags ...string) *program {
 func ofPodman() *program {
 	p := clone(docker)
 	p.latest = true
+	return p
+}
+
+// letters is a program with flags of one letter that a secret is behind.
+func letters(flags ...string) *program {
+	p := &program{skip: noCommand}
+	for _, f := range flags {
+		p.rules = append(p.rules, letter(f, whole, either))
+	}
 	return p
 }
 

@@ -232,7 +232,7 @@ var pieces = []string{
 	"eyJ", "eyJaaaaaaaaaaaa.eyJ", "ghp_", "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "password: ", "Authorization: Bearer ", "--password ", "a ", ";", ",a",
 	"eyJ-", "eyJaaaaaaaaaaaa.", "\\\"x-pwd:a\n", "\\\"pwd\\\":\\\"a\\\",", "x-pwd: '\\'\n", "password=\"\\\" ", "-----BEGIN PRIVATE KEY-----\na: b\nMII ",
 	"\"$(", "$(a) ", "<<a ", "<<a\n", "<(", "#", "a #", "`a` ", "\"`", "((", "$((", "'$(", "<<a\nb\n",
-	"password '", "password: '", "password: a", "password: \\'", "by \\'", "<password>", "<password>a</", "a_command=", "a_command='",
+	"password '", "password: '", "password: a", "password: \\'", "by \\'", "<password>", "<password>a</", "a_command=", "sk-", "https://hooks.slack.com/services/", "glrt-", "hf_", "by 'a' ", "a_command='",
 }
 
 // long is an argument of that size for a program, as they read it in different ways.

@@ -98,7 +98,7 @@ func (r *Redactor) text(w word, from int) {
 				r.remove(w, i, jwt, false)
 				i = jwt - 1
 			}
-		case 'g', 'x', 's', 'r', 'A', 'h', 'n', 'p', 'd', 'S', 'y':
+		case 'g', 'x', 's', 'r', 'A', 'h', 'n', 'p', 'd', 'S', 'y', 't', 'w':
 			if inWord(t, from, i) {
 				continue
 			}

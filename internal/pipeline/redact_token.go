@@ -13,12 +13,14 @@ type shape struct {
 
 // shapes are by their first byte.
 var shapes = [256][]shape{
-	'g': {{"ghp_", 36, false}, {"gho_", 36, false}, {"ghu_", 36, false}, {"ghs_", 36, false}, {"ghr_", 36, false}, {"github_pat_", 40, false}, {"glpat-", 20, true}},
-	'x': {{"xoxb-", 20, false}, {"xoxa-", 20, false}, {"xoxp-", 20, false}, {"xoxr-", 20, false}, {"xoxs-", 20, false}},
-	's': {{"sk_live_", 16, false}, {"sk-ant-", 20, false}, {"sk-proj-", 20, false}, {"shpat_", 32, false}},
+	'g': {{"ghp_", 36, false}, {"gho_", 36, false}, {"ghu_", 36, false}, {"ghs_", 36, false}, {"ghr_", 36, false}, {"github_pat_", 40, false}, {"glpat-", 20, true}, {"glrt-", 20, true}, {"gldt-", 20, true}},
+	'x': {{"xoxb-", 20, false}, {"xoxa-", 20, false}, {"xoxp-", 20, false}, {"xoxr-", 20, false}, {"xoxs-", 20, false}, {"xapp-", 20, false}},
+	's': {{"sk_live_", 16, false}, {"sk-ant-", 20, false}, {"sk-proj-", 20, false}, {"shpat_", 32, false}, {"sk_test_", 16, false}, {"sk-", 32, false}},
 	'r': {{"rk_live_", 16, false}},
-	'A': {{"AIza", 35, false}},
-	'h': {{"hvs.", 24, false}},
+	'A': {{"AIza", 35, false}, {"AGE-SECRET-KEY-1", 40, false}},
+	'h': {{"hvs.", 24, false}, {"hvb.", 24, false}, {"hf_", 30, false}},
+	't': {{"tskey-", 16, false}},
+	'w': {{"whsec_", 24, false}},
 	'n': {{"npm_", 36, false}},
 	'p': {{"pypi-AgE", 40, false}},
 	'd': {{"dop_v1_", 64, false}, {"dckr_pat_", 20, false}},
@@ -42,9 +44,15 @@ func (r *Redactor) token(t string) int {
 		if !strings.HasPrefix(t, s.begin) {
 			continue
 		}
-		end := len(s.begin)
-		for end < len(t) && (isAlnum(t[end]) || t[end] == '_' || t[end] == '-' || s.dots && t[end] == '.') {
+		end, limit := len(s.begin), len(t)
+		if s.begin == "sk-" { // may be none, and is not looked for without end
+			limit = min(limit, 256)
+		}
+		for end < limit && (isAlnum(t[end]) || t[end] == '_' || t[end] == '-' || s.dots && t[end] == '.') {
 			end++
+		}
+		if s.begin == "sk-" && !isRandom(t[:end]) { // sk-learn-...
+			continue
 		}
 		if end-len(s.begin) >= s.least || r.cut && end == len(t) && end > len(s.begin) {
 			return end

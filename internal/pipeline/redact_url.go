@@ -23,7 +23,7 @@ func (r *Redactor) url(w word, from, at int) int {
 		}
 	}
 	if host < 0 {
-		return at - 1
+		return r.webhook(w, at, end)
 	}
 	if colon < 0 || colon > host {
 		colon = host
@@ -31,6 +31,36 @@ func (r *Redactor) url(w word, from, at int) int {
 	scheme := nameBefore(t, from, at-3)
 	r.userAndPassword(w, at, at+colon, at+host, strings.HasPrefix(t[scheme:], "http"))
 	return at + host
+}
+
+// webhooks are URLs that are a secret: who knows one may write. What names the
+// place stays.
+var webhooks = [...]struct {
+	host, path string
+	names      int // of the place, behind path
+}{
+	{"hooks.slack.com", "/services/", 2}, {"discord.com", "/api/webhooks/", 1}, {"discordapp.com", "/api/webhooks/", 1},
+}
+
+// webhook looks at a URL with the host text[at:end], and returns up to where it has
+// looked.
+func (r *Redactor) webhook(w word, at, end int) int {
+	for _, h := range webhooks {
+		path, ok := strings.CutPrefix(w.text[end:], h.path)
+		if !ok || w.text[at:end] != h.host {
+			continue
+		}
+		from := len(w.text) - len(path)
+		to := from + indexAny(path, " \t\r\n\"'`?#<>;&|()\\")
+		for range h.names {
+			if i := strings.IndexByte(w.text[from:to], '/'); i >= 0 {
+				from += i + 1
+			}
+		}
+		r.secret(w, from, to, secret)
+		return to - 1
+	}
+	return at - 1
 }
 
 // userAndPassword looks at USER:PASSWORD in text[from:to]. The user of a service on

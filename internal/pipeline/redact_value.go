@@ -17,6 +17,16 @@ func (r *Redactor) value(c *command, k kind, w word, from int, n nature) {
 	switch k {
 	case whole:
 		begin = from
+	case twice:
+		begin, c.next = from, whole
+	case target:
+		if i := strings.LastIndexByte(t, '@'); i >= 0 {
+			if cut(":"); begin < from+i {
+				end = from + i
+			} else {
+				begin = -1
+			}
+		}
 	case afterColon:
 		if cut(":"); begin < 0 && c.noted == bearer {
 			begin = from
@@ -89,6 +99,10 @@ func (r *Redactor) noSecret(c *command, k kind, w word, from int) {
 		w.code = true
 	case module:
 		c.enter(r.lookup(t))
+	case named:
+		if c.next = other; natureOf(t) != harmless {
+			c.next = whole
+		}
 	case entry:
 		c.entry = r.lookup(t)
 	case asUser:

@@ -161,3 +161,27 @@ func tmuxWord(c *command, w string) kind {
 	}
 	return commandText
 }
+
+// thirdWord: rabbitmqctl add_user ann SECRET.
+func thirdWord(c *command, _ string) kind {
+	if c.seen != "" && c.args == 3 {
+		return whole
+	}
+	return nothing
+}
+
+// xauthWord: xauth add :0 MIT-MAGIC-COOKIE-1 SECRET.
+func xauthWord(c *command, _ string) kind {
+	if c.seen != "" && c.args == 4 {
+		return whole
+	}
+	return nothing
+}
+
+// rmanWord: rman target user/SECRET@db.
+func rmanWord(c *command, w string) kind {
+	if w = strings.ToLower(w); w == "target" || w == "catalog" || w == "auxiliary" {
+		c.next = afterSlash
+	}
+	return nothing
+}
