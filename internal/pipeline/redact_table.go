@@ -52,6 +52,7 @@ var (
 	multiCall = &program{multi: true}
 	python    = &program{rules: append(codes("-c"), rule{flag: "-m", kind: module}), values: "WX", bools: "bBdEhiIOPqsSuvVx"}
 	lua       = &program{rules: codes("-e"), values: "l"}
+	vim       = &program{rules: codes("-c", "--cmd"), skip: noCommand}
 	awk       = &program{rules: codes("-e", "--source"), values: "Fvfil", longs: "file field-separator assign include load", skip: noCommand, then: nth(1, code)}
 	docker    = &program{
 		rules: []rule{
@@ -220,9 +221,11 @@ var programs = map[string]*program{
 	"php": {rules: codes("-r", "-B", "-R", "-E", "--run"), values: "cdFSzt", bools: "aChHilmnqsvw"},
 	"lua": lua, "luajit": lua, "rscript": lua, "groovy": lua, "osascript": lua, "elixir": lua, "julia": {rules: codes("-e", "-E", "--eval", "--print")},
 	"awk": awk, "gawk": awk, "mawk": awk, "nawk": awk, "original-awk": awk,
-	"expect": {rules: codes("-c")}, "guile": {rules: codes("-c")},
+	"expect": {rules: codes("-c")}, "guile": {rules: codes("-c")}, "r": lua, "octave": {rules: codes("--eval"), skip: noCommand},
+	"deno": {skip: noCommand, then: nth(2, code)}, "emacs": {rules: codes("--eval", "-eval", "--execute", "-execute"), skip: noCommand},
+	"vi": vim, "vim": vim, "nvim": vim,
 
-	"gdb": {skip: noCommand, starts: "--args"},
+	"gdb": {rules: codes("-ex", "-iex", "--eval-command", "-eval-command"), skip: noCommand, starts: "--args"},
 }
 
 var powershell = &program{rules: []rule{{flag: "-Command", kind: commandText}, {flag: "-command", kind: commandText}, {flag: "-c", kind: commandText}}, skip: noCommand}

@@ -322,22 +322,24 @@ func FuzzRedact(f *testing.F) {
 }
 
 // differsInMarkers tells whether after is before with pieces replaced or taken
-// away: what is between the markers stands in before, in this order.
+// away: what is between the markers stands in before, in this order. Quotes may be
+// all that is left of a piece.
 func differsInMarkers(before, after string) bool {
-	if !strings.Contains(after, marker) {
+	pieces := strings.Split(after, marker)
+	if len(pieces) == 1 {
 		return before == after
 	}
-	for i, piece := range strings.Split(after, marker) {
-		for len(piece) > 0 { // quotes may be all that is left within a piece
-			n := len(piece)
-			for n > 0 && !strings.Contains(before, piece[:n]) {
-				n--
-			}
-			if n == 0 || i == 0 && !strings.HasPrefix(before, piece[:n]) && n == len(piece) {
+	rest, ok := strings.CutPrefix(before, pieces[0])
+	if !ok {
+		return false
+	}
+	for _, piece := range pieces[1:] {
+		for i := range len(piece) {
+			at := strings.IndexByte(rest, piece[i])
+			if at < 0 {
 				return false
 			}
-			before = before[strings.Index(before, piece[:n])+n:]
-			piece = piece[n:]
+			rest = rest[at+1:]
 		}
 	}
 	return true
