@@ -30,14 +30,15 @@ type Redactor struct {
 	env      []pattern
 	programs map[string]*program // of the user, ahead of the built-in ones
 
-	src   string // being read
-	edits []edit
-	cut   bool // the end of src is not the end of what was given
-	outer [maxDepth]word
-	cmds  [maxDepth]command // being read, one for each depth
-	bufs  [maxDepth][]byte  // decoded words, one for each depth
-	marks [maxDepth][]mark
-	open  []byte // brackets and quotes of a substitution
+	src     string // being read
+	edits   []edit
+	cut     bool // the end of src is not the end of what was given
+	outer   [maxDepth]word
+	deepest int               // level with an outer word
+	cmds    [maxDepth]command // being read, one for each depth
+	bufs    [maxDepth][]byte  // decoded words, one for each depth
+	marks   [maxDepth][]mark
+	open    []byte // brackets and quotes of a substitution
 }
 
 // maxDepth bounds command lines inside command lines. What is deeper is looked
@@ -202,14 +203,14 @@ func (r *Redactor) envNature(name string) nature {
 }
 
 func (r *Redactor) start(src string) {
-	r.src, r.edits, r.cut = src, r.edits[:0], false
+	r.src, r.edits, r.cut, r.deepest = src, r.edits[:0], false, 0
 }
 
 // finish makes the text without the secrets.
 func (r *Redactor) finish(before bool) (string, bool) {
 	src := r.src
 	r.src = ""
-	clear(r.outer[:]) // lets go of the strings
+	clear(r.outer[:r.deepest+1]) // lets go of the strings
 	if len(r.edits) == 0 {
 		return src, before
 	}

@@ -371,11 +371,18 @@ func (r *Redactor) argument(c *command, w word) {
 
 // findWord is the word w of a list, "" when it is not in it.
 func findWord(list, w string) string {
-	for list != "" {
-		var word string
-		if word, list, _ = strings.Cut(list, " "); word == w {
-			return word
-		}
+	if w == "" || len(w) > len(list) || strings.IndexByte(w, ' ') >= 0 {
+		return ""
 	}
-	return ""
+	for at := 0; ; {
+		i := strings.Index(list[at:], w)
+		if i < 0 {
+			return ""
+		}
+		from, to := at+i, at+i+len(w)
+		if (from == 0 || list[from-1] == ' ') && (to == len(list) || list[to] == ' ') {
+			return list[from:to]
+		}
+		at = from + 1
+	}
 }

@@ -4,14 +4,20 @@ import "strings"
 
 // Secrets in the text of SQL, YAML and XML.
 
-// entryOf looks at NAME: VALUE of nature n, as in YAML. Without a blank the value
-// has quotes, or it is something else.
-func (r *Redactor) entryOf(w word, begin, value, colon int, n nature) int {
+// entryOf looks at NAME: VALUE, as in YAML. Without a blank the value has quotes, or
+// it is something else.
+func (r *Redactor) entryOf(w word, begin, end, value, colon int) int {
 	t := w.text
+	q := t[value]
+	quoted := q == '"' || q == '\''
+	if !quoted && value == colon+1 {
+		return colon
+	}
+	n := natureOf(t[begin:end])
 	if n == harmless {
 		return colon
 	}
-	if q := t[value]; q == '"' || q == '\'' {
+	if quoted {
 		value++
 		to := value + quoteEnd(t[value:], q)
 		if to < len(t) || r.cut {
@@ -19,7 +25,7 @@ func (r *Redactor) entryOf(w word, begin, value, colon int, n nature) int {
 		}
 		return max(colon, min(to, len(t))-1)
 	}
-	if n != secret || value == colon+1 || strings.IndexByte("{[|>&*", t[value]) >= 0 { // of things that have names of their own, lines below
+	if n != secret || strings.IndexByte("{[|>&*", q) >= 0 { // of things that have names of their own, lines below
 		return colon
 	}
 	to := value + indexAny(t[value:], " \t\r\n;&")

@@ -96,10 +96,10 @@ func programName(buf *[maxName]byte, path string) (name []byte, ok bool) {
 		begin--
 	}
 	name, ok = lower(buf, strings.TrimPrefix(path[begin:], "-")) // of a login shell
-	for _, end := range [...]string{".exe", ".py"} {
-		if n := len(name) - len(end); n > 0 && string(name[n:]) == end {
-			name = name[:n]
-		}
+	if n := len(name) - len(".exe"); n > 0 && string(name[n:]) == ".exe" {
+		name = name[:n]
+	} else if n := len(name) - len(".py"); n > 0 && string(name[n:]) == ".py" {
+		name = name[:n]
 	}
 	if begin := len("impacket-"); len(name) > begin && string(name[:begin]) == "impacket-" {
 		name = name[begin:]

@@ -25,7 +25,7 @@ func (r *Redactor) script(w word, from int, cmd *command) {
 		r.text(w, from)
 		return
 	}
-	r.outer[level] = w
+	r.outer[level], r.deepest = w, max(r.deepest, level)
 	first := &r.cmds[level]
 	*first = command{start: true}
 	if cmd != nil {

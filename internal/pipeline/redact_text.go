@@ -285,7 +285,7 @@ func (r *Redactor) colon(w word, from, i int) int {
 		return i
 	}
 	if !isHeader(name, value > i+1) {
-		return r.entryOf(w, begin, value, i, natureOf(name))
+		return r.entryOf(w, begin, end, value, i)
 	}
 	if w.code && (begin == from || t[begin-1] != '"' && t[begin-1] != '\'') { // a label, a type
 		return max(i, r.codeValue(w, value, secret)-1)
