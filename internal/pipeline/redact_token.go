@@ -34,14 +34,14 @@ func (r *Redactor) token(t string) int {
 	if t == "" {
 		return 0
 	}
-	if strings.HasPrefix(t, "eyJ") {
+	if t[0] == 'e' && strings.HasPrefix(t, "eyJ") {
 		if end, ok := r.jwt(t); ok {
 			return end
 		}
 		return 0
 	}
 	for _, s := range shapes[t[0]] {
-		if !strings.HasPrefix(t, s.begin) {
+		if t[min(1, len(t)-1)] != s.begin[1] || !strings.HasPrefix(t, s.begin) {
 			continue
 		}
 		end, limit := len(s.begin), len(t)
