@@ -100,8 +100,9 @@ type Exec struct {
 	Cgroup      string // path below the cgroup root, or its nearest levels
 
 	// Args holds the arguments as the kernel keeps them: each one followed by
-	// a NUL byte. When Truncated, ArgsLen is the true length and the last
-	// argument may be cut. Use Argv to split it.
+	// a NUL byte. When Truncated, ArgsLen is the true length, or no more than
+	// what is kept where nobody knows it, and the last argument may be cut. Use
+	// Argv to split it.
 	Args      string
 	ArgsLen   uint64 // bytes of all arguments with their NULs, before any cut; see Counted
 	Truncated bool

@@ -16,12 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/testenv"
 )
 
 // Modes of the observed program.
 const (
 	leaderless = "leaderless" // ends the first thread while another goes on
 	large      = "large"      // has much memory
+	endless    = "endless"    // lets its arguments end 2 GiB further on
 )
 
 // Only while packages are initialised is the first thread sure to be this one.
@@ -46,9 +48,29 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		wait()
+	case endless:
+		if err := moveArgs(2 << 30); err != nil {
+			fmt.Println(err)
+		}
+		wait()
 	default:
 		wait()
 	}
+}
+
+// moveArgs says that the arguments are in size bytes that were never written.
+func moveArgs(size int) error {
+	m, err := testenv.OwnMM()
+	if err != nil {
+		return err
+	}
+	at, err := unix.MmapPtr(-1, 0, nil, uintptr(size), unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	if err != nil {
+		return err
+	}
+	m.ArgStart = uint64(uintptr(at))
+	m.ArgEnd = m.ArgStart + uint64(size)
+	return m.Set()
 }
 
 func wait() {
@@ -175,6 +197,22 @@ func TestArguments(t *testing.T) {
 				x.Truncated != (len(x.Args) < len(want)) {
 				t.Errorf("%s, at most %d: %d bytes of %d, argc %d, truncated %v", name, limit, len(x.Args), x.ArgsLen, x.Argc, x.Truncated)
 			}
+		}
+	}
+}
+
+// TestEndlessArguments: who says that his arguments are as long as his memory
+// holds nobody up, and no length is believed.
+func TestEndlessArguments(t *testing.T) {
+	pid := start(t, exec.Command(self(t)), endless)
+	for _, limit := range []int{64 << 10, 16 << 20} {
+		e, err := FS{}.Process(boot(t), pid, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept := min(limit, argsMost)
+		if x := e.Exec; !e.Known.Has(event.KnownArgs) || x.Args != strings.Repeat("\x00", kept) || x.ArgsLen != uint64(kept) || x.Argc != uint32(kept) || !x.Truncated {
+			t.Errorf("at most %d: %d bytes of %d, argc %d, truncated %v, known %v", limit, len(x.Args), x.ArgsLen, x.Argc, x.Truncated, e.Known.Names())
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package procfs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -106,9 +107,15 @@ func (f FS) ExeFile(pid int) (dev, inode uint64, err error) {
 	return uint64(st.Dev), st.Ino, nil
 }
 
+// argsMost bounds the arguments that are read: where they end is for the process to
+// say (prctl(2), PR_SET_MM_MAP), and its memory may take hours to read. An exec
+// gives at most 6 MiB (kernel: bprm_stack_limits).
+const argsMost = 8 << 20
+
 // AppendArgs appends the first argsMax bytes of the arguments, each followed
 // by a NUL. A process that wrote its own title there may show it without a
-// NUL; one is added. Kernel threads, and what has ended, have none.
+// NUL; one is added. Kernel threads, and what has ended, have none. Of more than
+// argsMost bytes the end is not looked for, and Args counts what is kept.
 func (f FS) AppendArgs(dst []byte, pid, argsMax int) ([]byte, Args, error) {
 	var a Args
 	argsMax = max(argsMax, 0)
@@ -119,7 +126,7 @@ func (f FS) AppendArgs(dst []byte, pid, argsMax int) ([]byte, Args, error) {
 	defer unix.Close(fd)
 	start, last := len(dst), byte(0)
 	var chunk [4096]byte
-	for {
+	for a.Len < argsMost {
 		n, err := read(fd, chunk[:], int64(a.Len))
 		if err != nil {
 			return dst[:start], Args{}, gone(pid, "cmdline", err)
@@ -135,6 +142,10 @@ func (f FS) AppendArgs(dst []byte, pid, argsMax int) ([]byte, Args, error) {
 		last = chunk[n-1]
 		a.Len += uint64(n)
 		dst = append(dst, chunk[:min(n, argsMax-(len(dst)-start))]...)
+	}
+	if a.Len >= argsMost {
+		kept := dst[start:]
+		return dst, Args{Count: uint32(bytes.Count(kept, []byte{0})), Len: uint64(len(kept)), Truncated: true}, nil
 	}
 	if a.Len > 0 && last != 0 {
 		a.Count++
