@@ -146,11 +146,7 @@ func (s *conn) rest(timer *time.Timer) {
 		return
 	}
 	s.settled = mono()
-	if s.overflow {
-		s.send(append(s.tracker.ready(s.settled), s.gap()))
-		return
-	}
-	s.flush()
+	s.send(append(s.tracker.ready(s.settled), s.losses()...))
 }
 
 // take applies what the socket has read. False: the source is lost.
@@ -185,15 +181,22 @@ func (s *conn) take(details bool) bool {
 		s.seeded = false
 	}
 	if s.overflow {
+		s.send(append(s.tracker.ready(mono()), s.losses()...))
 		s.overflow = false
-		s.send(append(s.tracker.ready(mono()), s.gap()))
 		return s.reseed()
 	}
 	return true
 }
 
-// gap is for messages that found no room since the socket was empty last.
-func (s *conn) gap() event.Event { return gap(s.since, 0, 0, causeOverflow) }
+// losses are gaps for what found no room, or no name, since the socket was empty
+// last.
+func (s *conn) losses() []event.Event {
+	gaps := s.tracker.takeUnnamed(s.since)
+	if s.overflow {
+		gaps = append(gaps, gap(s.since, 0, 0, causeOverflow))
+	}
+	return gaps
+}
 
 // flush hands on the events that are final. False: the source is lost.
 func (s *conn) flush() bool {
@@ -216,11 +219,11 @@ func (s *conn) reseed() bool {
 	return true
 }
 
-// fail delivers what is certain and ends the source.
+// fail delivers what is certain, says what is not, and ends the source.
 func (s *conn) fail(err error) bool {
 	s.err = err
 	s.tracker.voidSince(s.settled)
-	s.send(s.tracker.ready(mono()))
+	s.send(append(s.tracker.ready(mono()), s.losses()...))
 	return false
 }
 
