@@ -162,6 +162,9 @@ func (l *Ladder) run(ctx context.Context) {
 			climb.Reset(pause)
 			continue
 		}
+		if err := s.Err(); err != nil && l.stopping() {
+			l.tell(ctx, s.Name(), l.lastGood(s, newest), fmt.Sprintf("%s was lost (%v)", s.Name(), err))
+		}
 		if l.stopping() || s.Err() == nil {
 			return
 		}
@@ -209,19 +212,24 @@ func (l *Ladder) sinceOpened(batch []event.Event) []event.Event {
 	return batch
 }
 
-// descend opens what comes below the lost source, or, when there is nothing, the
-// best that opens, waiting for it. False: the ladder was closed.
-func (l *Ladder) descend(ctx context.Context, lost Source, rung int, newest int64) bool {
+// lastGood is from when on s may have missed something that it told no gap of, if
+// it is lost. newest is the time of its newest event. Unix ns.
+func (l *Ladder) lastGood(s Source, newest int64) int64 {
 	l.mu.Lock()
-	from := l.since
+	since := l.since
 	l.mu.Unlock()
 	// An event shows that something still came, not that everything did: a source
 	// that knows until when it worked is asked instead.
-	if s, ok := lost.(interface{ LastGood() int64 }); ok {
-		from = max(from, s.LastGood())
-	} else {
-		from = max(from, newest)
+	if g, ok := s.(interface{ LastGood() int64 }); ok {
+		return max(since, g.LastGood())
 	}
+	return max(since, newest)
+}
+
+// descend opens what comes below the lost source, or, when there is nothing, the
+// best that opens, waiting for it. False: the ladder was closed.
+func (l *Ladder) descend(ctx context.Context, lost Source, rung int, newest int64) bool {
+	from := l.lastGood(lost, newest)
 	reason := lost.Err()
 	l.o.Log.Error("source is lost", "source", lost.Name().String(), "reason", reason)
 	l.mu.Lock()
@@ -234,15 +242,17 @@ func (l *Ladder) descend(ctx context.Context, lost Source, rung int, newest int6
 			refused = append(above[:len(above):len(above)], refused...)
 			l.stand(s, len(refused), refused)
 			l.o.Log.Warn("another source took over", "source", s.Name().String())
-			l.tell(lost.Name(), from, fmt.Sprintf("%s was lost (%v); %s took over", lost.Name(), reason, s.Name()))
+			l.tell(ctx, lost.Name(), from, fmt.Sprintf("%s was lost (%v); %s took over", lost.Name(), reason, s.Name()))
 			return true
 		}
 		// The list that each gap asks for is all there is to see meanwhile.
-		from = l.tell(lost.Name(), from, fmt.Sprintf("%s was lost (%v); no other source opens", lost.Name(), reason))
+		alone := fmt.Sprintf("%s was lost (%v); no other source opens", lost.Name(), reason)
+		from = l.tell(ctx, lost.Name(), from, alone)
 		below, above = l.candidates, nil
 		select {
 		case <-time.After(pause):
 		case <-l.stop:
+			l.tell(ctx, lost.Name(), from, alone)
 			return false
 		case <-ctx.Done():
 			l.err = errors.Join(reason, ctx.Err())
@@ -273,15 +283,19 @@ func (l *Ladder) climb(ctx context.Context, old Source, rung int) bool {
 	l.since, l.cut = now, time.Now().Add(cutMost)
 	l.mu.Unlock()
 	l.o.Log.Info("a better source is back", "source", s.Name().String())
-	l.tell(old.Name(), now, fmt.Sprintf("%s gave way to %s", old.Name(), s.Name()))
+	l.tell(ctx, old.Name(), now, fmt.Sprintf("%s gave way to %s", old.Name(), s.Name()))
 	return true
 }
 
-// tell hands on a gap from a time until now, which it returns.
-func (l *Ladder) tell(of event.Source, from int64, cause string) int64 {
+// tell hands on a gap from a time until now, which it returns. Nobody reads it any
+// more when ctx has ended.
+func (l *Ladder) tell(ctx context.Context, of event.Source, from int64, cause string) int64 {
 	now := time.Now().UnixNano()
-	l.events <- []event.Event{{
+	select {
+	case l.events <- []event.Event{{
 		Kind: event.KindGap, Source: of, Known: event.KnownTime, Time: min(from, now), Gap: &event.Gap{Until: now, Cause: cause},
-	}}
+	}}:
+	case <-ctx.Done():
+	}
 	return now
 }

@@ -215,12 +215,20 @@ func TestLadderClosedWhileNothingOpens(t *testing.T) {
 			only.setRefuse(errors.New("denied"))
 			only.lose(errors.New("gone"))
 			<-l.Events()
+			time.Sleep(time.Second / 2)
+			var want []string
 			if end == "Close" {
+				want = []string{"gap of poll for 500ms: poll was lost (gone); no other source opens"}
 				_ = l.Close()
 			} else {
 				cancel()
 			}
-			for range l.Events() {
+			var got []string
+			for batch := range l.Events() {
+				got = append(got, told(batch)...)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: got %q, want %q", end, got, want)
 			}
 			if errors.Is(l.Err(), context.Canceled) != (end == "context") {
 				t.Errorf("%s: %v", end, l.Err())
@@ -243,6 +251,51 @@ func TestLadderClosedWhileItIsLost(t *testing.T) {
 		}
 		if l.Err() != nil {
 			t.Errorf("Err = %v", l.Err())
+		}
+	})
+}
+
+// What a source did not see before it was closed is a gap, too.
+func TestLadderClosedAsItsSourceIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ebpf, _, poll, all := newRungs()
+		l, err := Climb(t.Context(), Options{}, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		ebpf.mu.Lock()
+		ebpf.err = errors.New("gone")
+		ebpf.mu.Unlock()
+		_ = l.Close()
+		var got []string
+		for batch := range l.Events() {
+			got = append(got, told(batch)...)
+		}
+		if want := []string{"gap of ebpf for 2s: ebpf was lost (gone)"}; !slices.Equal(got, want) || poll.opened != 0 {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// Who aborts reads no more.
+func TestLadderAborted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ebpf, _, _, all := newRungs()
+		ctx, cancel := context.WithCancel(t.Context())
+		l, err := Climb(ctx, Options{}, all[:1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		ebpf.setRefuse(errors.New("denied"))
+		ebpf.lose(errors.New("gone"))
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		if batch, ok := <-l.Events(); ok {
+			t.Errorf("it waits to tell %q", told(batch))
+		}
+		for range l.Events() {
 		}
 	})
 }
