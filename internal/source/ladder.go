@@ -153,7 +153,7 @@ func (l *Ladder) run(ctx context.Context) {
 		var ended bool
 		newest, ended = l.forward(s, newest, up)
 		if !ended { // time to climb
-			if l.climb(ctx, s, rung) {
+			if l.climb(ctx, s, rung, newest) {
 				pause = climbFirst
 				newest = 0
 			} else {
@@ -264,26 +264,37 @@ func (l *Ladder) descend(ctx context.Context, lost Source, rung int, newest int6
 // climb changes to a better source, if one opens. Both are open for a moment, so
 // that nothing is missed; the new list that the gap asks for puts the rest in
 // order.
-func (l *Ladder) climb(ctx context.Context, old Source, rung int) bool {
+func (l *Ladder) climb(ctx context.Context, old Source, rung int, newest int64) bool {
 	s, refused, err := First(ctx, l.o, l.candidates[:rung])
 	if err != nil {
 		return false
 	}
 	// What happened until now is the old one's to tell, and the rest the new one's:
-	// an exec that both tell would be two.
+	// an exec that both tell would be two, and one that each puts into the other's
+	// time is in no more than the gap.
 	now := time.Now().UnixNano()
+	from := now
+	if _, ok := old.(interface{ LastGood() int64 }); ok { // it may be silent
+		from = min(now, l.lastGood(old, newest))
+	}
 	_ = old.Close()
 	for batch := range old.Events() {
 		if batch = slices.DeleteFunc(batch, func(e event.Event) bool { return e.Kind != event.KindGap && e.Time >= now }); len(batch) > 0 {
 			l.events <- batch
+			newest = max(newest, batch[len(batch)-1].Time)
 		}
+	}
+	cause := fmt.Sprintf("%s gave way to %s", old.Name(), s.Name())
+	if err := old.Err(); err != nil {
+		from = min(from, l.lastGood(old, newest))
+		cause = fmt.Sprintf("%s was lost (%v); %s took over", old.Name(), err, s.Name())
 	}
 	l.stand(s, len(refused), refused)
 	l.mu.Lock()
 	l.since, l.cut = now, time.Now().Add(cutMost)
 	l.mu.Unlock()
 	l.o.Log.Info("a better source is back", "source", s.Name().String())
-	l.tell(ctx, old.Name(), now, fmt.Sprintf("%s gave way to %s", old.Name(), s.Name()))
+	l.tell(ctx, old.Name(), from, cause)
 	return true
 }
 

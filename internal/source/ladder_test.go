@@ -462,3 +462,56 @@ func TestLadderGapBegins(t *testing.T) {
 		}
 	})
 }
+
+// What gives way may have been silent or lost for a while.
+func TestLadderGapOfWhatGaveWay(t *testing.T) {
+	for name, c := range map[string]struct {
+		silent time.Duration // until when it worked is known; 0 = not
+		err    error         // it ends while the better one opens
+		want   []string
+	}{
+		"it worked":                  {0, nil, []string{"pid 8", "gap of procconn for 0s: procconn gave way to ebpf"}},
+		"it was silent":              {15 * time.Second, nil, []string{"pid 8", "gap of procconn for 15s: procconn gave way to ebpf"}},
+		"it is lost":                 {0, errors.New("gone"), []string{"pid 8", "gap of procconn for 2s: procconn was lost (gone); ebpf took over"}},
+		"it is lost, and was silent": {15 * time.Second, errors.New("gone"), []string{"pid 8", "gap of procconn for 15s: procconn was lost (gone); ebpf took over"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ebpf, procconn, _, all := newRungs()
+				w := &watched{rung: procconn}
+				openEBPF, openProcconn := all[0].Open, all[1].Open
+				all[0].Open = func(ctx context.Context, o Options) (Source, error) {
+					s, err := openEBPF(ctx, o)
+					if err == nil && ebpf.opened == 2 {
+						w.good = time.Now().Add(-c.silent).UnixNano()
+						procconn.events <- []event.Event{execAt(time.Now().Add(-2*time.Second), 8)}
+						if c.err != nil {
+							procconn.lose(c.err)
+						}
+					}
+					return s, err
+				}
+				all[1].Open = func(ctx context.Context, o Options) (Source, error) {
+					s, err := openProcconn(ctx, o)
+					if err == nil && c.silent != 0 {
+						return w, nil
+					}
+					return s, err
+				}
+				l, err := Climb(t.Context(), Options{}, all)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ebpf.lose(errors.New("lost"))
+				<-l.Events()
+				got := append(told(<-l.Events()), told(<-l.Events())...)
+				if !slices.Equal(got, c.want) || l.Name() != event.SourceEBPF {
+					t.Errorf("got %q, want %q; reads %v", got, c.want, l.Name())
+				}
+				_ = l.Close()
+				for range l.Events() {
+				}
+			})
+		})
+	}
+}
