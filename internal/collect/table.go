@@ -32,6 +32,7 @@ type tombstone struct {
 }
 
 type proc struct {
+	found  uint64 // sighting of the row that told image; 0 = a source told it, or will not again
 	parent event.ProcessKey
 	image  uint64 // hash of exe and args; 0 = not known
 	start  uint32 // see startOf
@@ -67,6 +68,33 @@ func imageOf(e *event.Event) uint64 {
 	return h.Sum64() | 1
 }
 
+// sighting identifies the row of a process as far as a snapshot and polling, which
+// read the same, tell it alike.
+func sighting(e *event.Event) uint64 {
+	image := imageOf(e)
+	if image == 0 || !e.Known.Has(event.KnownFile) {
+		return image
+	}
+	return maphash.Comparable(imageSeed, [...]uint64{image, e.Exec.Dev, e.Exec.Inode}) | 1
+}
+
+// find is apply for the row of a snapshot.
+func (t *table) find(out []event.Event, r *event.Event) []event.Event {
+	var found uint64
+	if p := t.procs[r.Process]; p != nil {
+		found = p.found
+	}
+	told := len(out)
+	out = t.apply(out, r)
+	if len(out) > told {
+		found = sighting(r)
+	}
+	if p := t.procs[r.Process]; p != nil {
+		p.found = found
+	}
+	return out
+}
+
 // apply updates the table by one event of the source and appends to out what is
 // to be handed on: the event, unless it was told before, and in front of it the
 // exit of a process whose pid it shows to be in use again. When that was so soon
@@ -97,15 +125,20 @@ func (t *table) apply(out []event.Event, e *event.Event) []event.Event {
 		image := imageOf(e)
 		if p == nil {
 			out = t.add(out, e, image)
-		} else if p.ended {
-			return out // told after its end: only a snapshot row can be so late
-		} else if e.Source == event.SourceSnapshot && (image == 0 || p.image == image) {
-			return out
-		} else if e.Source == event.SourcePoll && image != 0 && p.image == image {
-			return out // a snapshot between two looks has told it already
-		} else {
-			p.image = image
+			break
 		}
+		if p.ended {
+			return out // told after its end: only a snapshot row can be so late
+		}
+		found := p.found
+		p.found = 0
+		if e.Source == event.SourceSnapshot && (image == 0 || p.image == image) {
+			return out
+		}
+		if e.Source == event.SourcePoll && found != 0 && found == sighting(e) {
+			return out // a snapshot between two looks has told it already
+		}
+		p.image = image
 	case event.KindExit:
 		switch {
 		case p == nil:
@@ -235,7 +268,7 @@ func (t *table) merge(rows []event.Event, held [][]event.Event, since int64) (li
 		if execed[r.Process] {
 			r = bare(r)
 		}
-		news = t.apply(news, r)
+		news = t.find(news, r)
 		live = append(live, *r)
 	}
 	for key, p := range t.procs {
@@ -275,7 +308,7 @@ func (t *table) merge(rows []event.Event, held [][]event.Event, since int64) (li
 func (t *table) catchUp(late []event.Event) (news []event.Event) {
 	for i := range late {
 		if p := t.procs[late[i].Process]; p != nil {
-			news = t.apply(news, &late[i])
+			news = t.find(news, &late[i])
 		}
 	}
 	return news
@@ -311,7 +344,7 @@ func (t *table) settle(rows []event.Event, held [][]event.Event) (news []event.E
 	}
 	for i := range rows {
 		if t.procs[rows[i].Process] != nil && !execed[rows[i].Process] {
-			news = t.apply(news, &rows[i])
+			news = t.find(news, &rows[i])
 		}
 	}
 	return news

@@ -264,25 +264,50 @@ func TestCatchUp(t *testing.T) {
 }
 
 // Polling finds a process that a snapshot found between two of its looks once
-// more, and must not make a second exec of it.
+// more, and must not make a second exec of it. Whatever else it finds is one.
 func TestPolledBehindSnapshot(t *testing.T) {
 	a := key(2, 20)
-	polled := func(exe string) event.Event {
+	polled := func(exe string, inode uint64) event.Event {
 		e := row(a, initKey, exe)
 		e.Source = event.SourcePoll
+		e.Exec.Inode, e.Known = inode, e.Known|event.KnownFile
 		return e
 	}
-	tab := newTable()
-	tab.merge([]event.Event{row(a, initKey, "/a")}, nil, 0)
-	unread := polled("")
+	found := func(exe string, inode uint64) event.Event {
+		e := polled(exe, inode)
+		e.Source = event.SourceSnapshot
+		return e
+	}
+	unread := polled("", 0)
 	unread.Known = event.KnownParent
-	for _, test := range []struct {
+	for name, steps := range map[string][]struct {
 		e    event.Event
+		row  bool // of a snapshot
 		want int
-	}{{polled("/a"), 0}, {polled("/b"), 1}, {polled("/b"), 0}, {unread, 1}} {
-		if out := tab.apply(nil, &test.e); len(out) != test.want {
-			t.Errorf("exec of %q: handed on %q, want %d", test.e.Exec.Exe, words(out), test.want)
-		}
+	}{
+		"found by a snapshot":            {{found("/a", 1), true, 1}, {polled("/a", 1), false, 0}, {polled("/a", 1), false, 1}},
+		"its exec was":                   {{polled("/b", 1), false, 1}, {found("/a", 1), true, 1}, {polled("/a", 1), false, 0}, {polled("/a", 1), false, 1}},
+		"again and again":                {{found("/a", 1), true, 1}, {found("/a", 1), true, 0}, {polled("/a", 1), false, 0}, {polled("/a", 1), false, 1}},
+		"found by polling":               {{polled("/a", 1), false, 1}, {found("/a", 1), true, 0}, {polled("/a", 1), false, 1}, {polled("/a", 1), false, 1}},
+		"both looked when they began":    {{found("/a", 1), true, 1}, {found("/a", 1), false, 0}, {polled("/a", 1), false, 1}},
+		"another program since":          {{found("/a", 1), true, 1}, {polled("/b", 2), false, 1}, {polled("/a", 1), false, 1}},
+		"another file at the same place": {{found("/a", 1), true, 1}, {polled("/a", 2), false, 1}},
+		"it cannot be told which":        {{found("/a", 1), true, 1}, {unread, false, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tab := newTable()
+			for i, step := range steps {
+				var out []event.Event
+				if step.row {
+					_, out, _ = tab.merge([]event.Event{step.e}, nil, 0)
+				} else {
+					out = tab.apply(nil, &step.e)
+				}
+				if len(out) != step.want {
+					t.Errorf("step %d: handed on %q, want %d", i, words(out), step.want)
+				}
+			}
+		})
 	}
 }
 
