@@ -11,12 +11,14 @@ import (
 )
 
 // settleTime bounds how long before its exec event a new program can show in
-// /proc: the kernel sends the event last, a few microseconds later.
+// /proc. The kernel sends the event last, a few microseconds later, but on a busy
+// CPU another task may have the next slice or two, 3 ms each.
 //
-// BUG(procconn): a tracer that stops the process at exec (PTRACE_O_TRACEEXEC)
-// holds the event back for longer. If just then details of the exec before are
-// read, they are those of the new program.
-const settleTime = int64(2 * time.Millisecond)
+// BUG(procconn): a process that is held up there for longer (a CPU quota that is
+// used up, up to 100 ms; a frozen cgroup; a tracer with PTRACE_O_TRACEEXEC) sends
+// it later. If just then details of the exec before are read, they are those of
+// the new program, and are told unless the next exec comes while they are held.
+const settleTime = int64(20 * time.Millisecond)
 
 // startSlack is what a start may seem to be after its fork event by the error of
 // the clocks' offset.
@@ -42,8 +44,20 @@ type proc struct {
 
 // look is the last exec of a process among the events that are held.
 type look struct {
-	index int   // in out
-	done  int64 // when its details had been read, CLOCK_MONOTONIC; 0 = not yet
+	index  int           // in out
+	done   int64         // when its details had been read, CLOCK_MONOTONIC; 0 = not yet
+	layout procfs.Layout // of the program they are of
+	before *doubt        // until its own details are read
+}
+
+// doubt is an exec whose details may be those of the next one. They were taken
+// from it if that came within settleTime.
+type doubt struct {
+	index  int // in out
+	taken  bool
+	exec   *event.Exec
+	known  event.Known
+	layout procfs.Layout
 }
 
 // tracker turns messages into events. It knows every live process.
@@ -134,8 +148,12 @@ func (t *tracker) apply(messages []message, details bool) {
 	for i := range messages {
 		if m := &messages[i]; m.what == evExec {
 			if l, ok := t.execs[m.tgid]; ok && l.done == 0 {
-				t.look(&t.out[l.index])
-				l.done = mono()
+				e := &t.out[l.index]
+				l.layout = t.look(e)
+				if l.before != nil {
+					t.decide(l.before, e, l.layout)
+				}
+				l.done, l.before = mono(), nil
 				t.execs[m.tgid] = l
 			}
 		}
@@ -230,23 +248,42 @@ func (t *tracker) exec(m *message) {
 	t.procs[m.tgid] = p
 	e := t.event(event.KindExec, m, p)
 	e.Exec = &event.Exec{}
-	if l, ok := t.execs[m.tgid]; ok && l.done != 0 && m.time <= l.done+settleTime {
-		void(&t.out[l.index])
+	next := look{index: len(t.out)}
+	if l, ok := t.execs[m.tgid]; ok && l.done != 0 {
+		was := &t.out[l.index]
+		next.before = &doubt{index: l.index, taken: m.time <= l.done+settleTime, exec: was.Exec, known: was.Known, layout: l.layout}
+		if next.before.taken {
+			void(was)
+		}
 	}
-	t.execs[m.tgid] = look{index: len(t.out)}
+	t.execs[m.tgid] = next
 	t.out = append(t.out, e)
 }
 
-// look reads the details of an exec. Where it cannot be told whose they are,
-// there are none.
-func (t *tracker) look(e *event.Event) {
+// decide says what becomes of details that were read before next was told, once its
+// own are read: with another file they are not next's, and with the same place in
+// memory they are.
+func (t *tracker) decide(d *doubt, next *event.Event, layout procfs.Layout) {
+	was := &t.out[d.index]
+	x, y := d.exec, next.Exec
+	switch {
+	case d.taken && (d.known & next.Known).Has(event.KnownFile) && (x.Dev != y.Dev || x.Inode != y.Inode):
+		was.Exec, was.Known = d.exec, d.known
+	case !d.taken && layout.Known() && layout.SameExec(d.layout):
+		void(was)
+	}
+}
+
+// look reads the details of an exec, and where its program is. Where it cannot be
+// told whose they are, there are none.
+func (t *tracker) look(e *event.Event) (at procfs.Layout) {
 	s, err := t.fs.Look(t.boot, int(e.Process.PID), t.argsMax)
 	if err != nil || s.Event.Process != e.Process {
-		return // gone, or not ours to see
+		return at // gone, or not ours to see
 	}
 	k := s.Event.Known
 	if k.Has(event.KnownExe) && !k.Has(event.KnownArgs) {
-		return // in the middle of another exec
+		return at // in the middle of another exec
 	}
 	if s.Stat.Ended() {
 		k &^= event.KnownTTY // given up at the end
@@ -257,6 +294,7 @@ func (t *tracker) look(e *event.Event) {
 		e.Parent = s.Event.Parent
 	}
 	e.Exec, e.Known = s.Event.Exec, e.Known|k
+	return s.Stat.Layout
 }
 
 // void takes the details from an exec: they may be those of the next one.
@@ -394,8 +432,8 @@ func (t *tracker) ready(settled int64) []event.Event {
 	for pid, l := range t.execs {
 		if l.index < cut {
 			delete(t.execs, pid)
-		} else {
-			t.execs[pid] = look{l.index - cut, l.done}
+		} else { // without before: what was not looked at by now will not be
+			t.execs[pid] = look{index: l.index - cut, done: l.done, layout: l.layout}
 		}
 	}
 	return batch

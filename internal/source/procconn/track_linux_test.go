@@ -18,6 +18,8 @@ type world struct {
 	t  *testing.T
 	fs procfs.FS
 	tr *tracker
+
+	places map[int]int // where programs are, by pid; not there = not shown
 }
 
 // second is the time on all clocks in most tests; a tick is a hundredth of it.
@@ -38,7 +40,10 @@ func (w *world) put(pid, ppid int, state string, threads, start int, args ...str
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		w.t.Fatal(err)
 	}
-	stat := fmt.Sprintf("%d (p) %s %d 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 %d 0 %d 0 0", pid, state, ppid, threads, start)
+	stat := fmt.Sprintf("%d (p) %s %d 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 %d 0 %d 0 0 0", pid, state, ppid, threads, start)
+	if code := w.places[pid]; code != 0 {
+		stat += fmt.Sprintf(" %d %d %d", code, code+1, code+2)
+	}
 	cmdline := ""
 	if len(args) > 0 {
 		cmdline = strings.Join(args, "\x00") + "\x00"
@@ -47,6 +52,28 @@ func (w *world) put(pid, ppid int, state string, threads, start int, args ...str
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			w.t.Fatal(err)
 		}
+	}
+}
+
+// place says where in memory the program of a process is, from its next put on.
+func (w *world) place(pid, code int) {
+	if w.places == nil {
+		w.places = map[int]int{}
+	}
+	w.places[pid] = code
+}
+
+// file makes a process execute one of several files.
+func (w *world) file(pid, n int) {
+	w.t.Helper()
+	exe := filepath.Join(w.fs.Root, fmt.Sprint(pid), "exe")
+	file := filepath.Join(w.fs.Root, fmt.Sprint("file", n))
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+	os.Remove(exe)
+	if err := os.Symlink(file, exe); err != nil {
+		w.t.Fatal(err)
 	}
 }
 
@@ -366,6 +393,49 @@ func TestDetailsOfTheNextExec(t *testing.T) {
 		w.tr.clocks = clocks{}
 		w.tr.apply([]message{execOf(read+c.after, 5)}, true)
 		t.Run(name, func(t *testing.T) { w.t = t; w.want(c.want) })
+	}
+}
+
+// TestWhoseDetails: what was read before the next exec was told is kept only where
+// what is read after it shows that it is not the next one's.
+func TestWhoseDetails(t *testing.T) {
+	const soon, later = settleTime - 1000, settleTime + 1000
+	for name, c := range map[string]struct {
+		after      int64
+		file, code [2]int // what /proc shows before and after
+		gone       bool   // nothing, after
+		want       string
+	}{
+		"another file, told at once":       {soon, [2]int{1, 2}, [2]int{10, 20}, false, "exec 5-1000 of 0 a; exec 5-1000 of 0 b"},
+		"the same file, told at once":      {soon, [2]int{1, 1}, [2]int{10, 20}, false, "exec 5-1000 of 0; exec 5-1000 of 0 b"},
+		"gone, told at once":               {soon, [2]int{1, 1}, [2]int{10, 10}, true, "exec 5-1000 of 0; exec 5-1000 of 0"},
+		"the same place, told at once":     {soon, [2]int{1, 1}, [2]int{10, 10}, false, "exec 5-1000 of 0; exec 5-1000 of 0 b"},
+		"the same place, told later":       {later, [2]int{1, 1}, [2]int{10, 10}, false, "exec 5-1000 of 0; exec 5-1000 of 0 b"},
+		"another place, told later":        {later, [2]int{1, 1}, [2]int{10, 20}, false, "exec 5-1000 of 0 a; exec 5-1000 of 0 b"},
+		"it cannot be told, told later":    {later, [2]int{1, 1}, [2]int{0, 0}, false, "exec 5-1000 of 0 a; exec 5-1000 of 0 b"},
+		"gone, told some time later":       {later, [2]int{1, 1}, [2]int{10, 10}, true, "exec 5-1000 of 0 a; exec 5-1000 of 0"},
+		"another file, not to be seen yet": {soon, [2]int{0, 2}, [2]int{10, 20}, false, "exec 5-1000 of 0; exec 5-1000 of 0 b"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			show := func(i int, arg string) {
+				w.place(5, c.code[i])
+				w.put(5, 0, "S", 1, 1000, arg)
+				if c.file[i] != 0 {
+					w.file(5, c.file[i])
+				}
+			}
+			w.tr.procs[5] = proc{start: 1000, hasParent: true, counted: true, threads: 1}
+			show(0, "a")
+			w.apply(execOf(10*second, 5))
+			if c.gone {
+				w.remove(5)
+			} else {
+				show(1, "b")
+			}
+			w.apply(execOf(w.tr.execs[5].done+c.after, 5))
+			w.want(c.want)
+		})
 	}
 }
 
