@@ -43,11 +43,12 @@ func (s Stat) zombie() bool { return s.State == 'Z' || s.State == 'X' || s.State
 // Kthread reports whether this is a thread of the kernel.
 func (s Stat) Kthread() bool { return s.Flags&flagKthread != 0 }
 
-// Layout is where exec placed a program in memory. The kernel shows it only
-// to readers that may ptrace the process.
+// Layout is where exec placed a program in memory, unless the program says
+// otherwise: anybody may, with prctl(2), PR_SET_MM_MAP. The kernel shows it only to
+// readers that may ptrace the process.
 type Layout struct {
-	StartCode, EndCode, StartStack uint64 // set by exec alone
-	ArgStart, ArgEnd, EnvEnd       uint64 // the process can move these: prctl(2), PR_SET_MM
+	StartCode, EndCode, StartStack uint64 // who means no harm leaves these alone
+	ArgStart, ArgEnd, EnvEnd       uint64 // moved by a new title, too
 }
 
 // Known reports whether the kernel has shown the layout.

@@ -204,6 +204,7 @@ func TestArguments(t *testing.T) {
 // TestEndlessArguments: who says that his arguments are as long as his memory
 // holds nobody up, and no length is believed.
 func TestEndlessArguments(t *testing.T) {
+	testenv.NeedMM(t)
 	pid := start(t, exec.Command(self(t)), endless)
 	for _, limit := range []int{64 << 10, 16 << 20} {
 		e, err := FS{}.Process(boot(t), pid, limit)

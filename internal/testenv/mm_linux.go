@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"testing"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +18,18 @@ type MM struct {
 	ArgStart, ArgEnd, EnvStart, EnvEnd                                uint64
 	Auxv                                                              uint64
 	AuxvSize, ExeFD                                                   uint32
+}
+
+// NeedMM is for tests whose programs say where their memory is.
+func NeedMM(t testing.TB) {
+	t.Helper()
+	m, err := OwnMM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Set(); err != nil {
+		Skip(t, "needs a kernel with CONFIG_CHECKPOINT_RESTORE: "+err.Error())
+	}
 }
 
 // OwnMM is what the kernel says of the calling process (proc_pid_stat(5)).

@@ -25,12 +25,14 @@ func kernelBootID() (event.BootID, error) { return procfs.FS{}.BootID() }
 // Where exec placed the program is in the stat that is read anyway, and with
 // randomised addresses it is another place each time: one small read finds an
 // exec, even of the same program with the same arguments, and a process that
-// rewrites its arguments (setproctitle) is not taken for one. Only where the
-// layout is hidden (processes of others, without privileges) or not random are
-// file and arguments compared; there a new title looks like an exec.
+// rewrites its arguments (setproctitle) is not taken for one. A program can say
+// that it is where the one before was, so the file is compared, too. Only where the
+// layout is hidden (processes of others, without privileges) or not random are the
+// arguments compared; there a new title looks like an exec.
 //
-// BUG(poll): a process whose own addresses are not random (setarch -R) and
-// that execs its own file again with arguments of equal size is missed.
+// BUG(poll): a process that executes its own file again is missed if it forges its
+// place, or if addresses are not random (setarch -R) and the arguments of equal
+// size. One that forges another place looks like an exec of the same.
 type procTable struct {
 	fs      procfs.FS
 	boot    event.BootID
@@ -78,9 +80,6 @@ func (t *procTable) look(_ context.Context, pid int32, p *proc) (change, error) 
 		return execed, nil
 	}
 	random := t.random && st.Layout.Known() && was.layout.Known()
-	if random && st.Layout == was.layout && st.Comm == was.comm {
-		return same, nil
-	}
 	if random && !st.Layout.SameExec(was.layout) {
 		return execed, nil
 	}
@@ -98,7 +97,7 @@ func (t *procTable) look(_ context.Context, pid int32, p *proc) (change, error) 
 			was.args, was.hasArgs = h, true
 		}
 	}
-	was.layout, was.comm = st.Layout, st.Comm
+	was.layout = st.Layout
 	return same, nil
 }
 
@@ -128,7 +127,7 @@ func (t *procTable) read(_ context.Context, pid int32, p *proc) (event.Event, er
 	}
 	delete(t.waiting, pid)
 	p.image = image{
-		kthread: s.Stat.Kthread(), layout: s.Stat.Layout, comm: s.Stat.Comm, dev: x.Dev, inode: x.Inode,
+		kthread: s.Stat.Kthread(), layout: s.Stat.Layout, dev: x.Dev, inode: x.Inode,
 	}
 	if s.Event.Known.Has(event.KnownArgs) && x.ArgsLen > 0 {
 		p.image.args, p.image.hasArgs = maphash.String(t.seed, x.Args), true

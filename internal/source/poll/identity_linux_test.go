@@ -3,10 +3,13 @@ package poll
 import (
 	"bufio"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -15,15 +18,26 @@ import (
 	"github.com/sentineld/sentineld/internal/event"
 	"github.com/sentineld/sentineld/internal/procfs"
 	"github.com/sentineld/sentineld/internal/source"
+	"github.com/sentineld/sentineld/internal/testenv"
 )
 
-const modeVar = "POLL_TEST_CHILD"
+const (
+	modeVar  = "POLL_TEST_CHILD"
+	otherVar = "POLL_TEST_OTHER" // another file with this program
+	mmVar    = "POLL_TEST_MM"    // what the program says of its memory
+)
 
 // TestMain plays the observed program when the environment says so: it tells
 // that it is there, and does what each line of its input says.
 func TestMain(m *testing.M) {
 	if os.Getenv(modeVar) == "" {
 		os.Exit(m.Run())
+	}
+	if text := os.Getenv(mmVar); text != "" {
+		var m testenv.MM
+		if err := errors.Join(json.Unmarshal([]byte(text), &m), m.Set()); err != nil {
+			fmt.Println(err)
+		}
 	}
 	in := bufio.NewReaderSize(os.Stdin, 16) // lines are read one by one: exec keeps the rest in the pipe
 	for {
@@ -38,6 +52,8 @@ func TestMain(m *testing.M) {
 			err = syscall.Exec(exe, []string{"another", "", "\xff"}, os.Environ())
 		case "same\n":
 			err = syscall.Exec(exe, os.Args, os.Environ())
+		case "forge\n":
+			err = forge()
 		case "name\n":
 			err = os.WriteFile("/proc/self/comm", []byte("other"), 0)
 		}
@@ -46,6 +62,19 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
+}
+
+// forge executes another file, with the same name, that says it is where this one is.
+func forge() error {
+	m, err := testenv.OwnMM()
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(os.Getenv(otherVar), os.Args, append(os.Environ(), mmVar+"="+string(text)))
 }
 
 type child struct {
@@ -214,6 +243,41 @@ func TestExecOfTheSame(t *testing.T) {
 	c.do("same")
 	if got := scan(t, p, c.Process.Pid); len(got) != 1 || got[0].Exec.Argc != 4 {
 		t.Errorf("exec of the same: %+v", got)
+	}
+}
+
+// TestForgedLayout: a program that says that its memory is that of the one before
+// is another one all the same.
+func TestForgedLayout(t *testing.T) {
+	testenv.NeedMM(t)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(t.TempDir(), filepath.Base(exe))
+	if err := os.WriteFile(other, program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(otherVar, other)
+	p := realPoller(t)
+	c := start(t)
+	pid := c.Process.Pid
+	scan(t, p, pid)
+	was := p.procs[int32(pid)].image
+	if !p.table.(*procTable).random || !was.layout.Known() {
+		t.Skip("addresses are not randomised, or not shown")
+	}
+	c.do("forge")
+	if st, err := p.table.(*procTable).fs.Stat(pid); err != nil || st.Layout != was.layout {
+		t.Fatalf("layout %+v, %v; want that of before, %+v", st.Layout, err, was.layout)
+	}
+	got := scan(t, p, pid) // where the arguments were is nothing: it looks half set up
+	if got = append(got, scan(t, p, pid)...); len(got) != 1 || got[0].Exec.Exe != other {
+		t.Errorf("exec of another file: %+v", got)
 	}
 }
 

@@ -61,7 +61,6 @@ type proc struct {
 type image struct {
 	kthread    bool // of the kernel
 	layout     procfs.Layout
-	comm       string
 	dev, inode uint64 // of the executable; 0, 0 = not known
 	exe        string // "" = not known
 	args       uint64 // hash
