@@ -60,6 +60,16 @@ func (l Layout) SameExec(o Layout) bool {
 	return l.StartCode == o.StartCode && l.EndCode == o.EndCode && l.StartStack == o.StartStack
 }
 
+// execedSince reports whether the process did an exec after it was seen as first, or
+// was or is in the middle of one, where it has no layout yet.
+func (s Stat) execedSince(first Stat) bool {
+	if s.Comm != first.Comm && !s.Layout.Known() {
+		return true
+	}
+	noMemory := s.zombie() || s.Flags&flagExiting != 0
+	return !noMemory && !s.Layout.SameExec(first.Layout)
+}
+
 var errStat = errors.New("malformed stat")
 
 // ParseStat decodes /proc/PID/stat. The name is between the first and the last

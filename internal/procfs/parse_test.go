@@ -62,6 +62,36 @@ func TestParseStatSpecial(t *testing.T) {
 	}
 }
 
+// Between two reads a process has done an exec, or is in the middle of one.
+func TestExeced(t *testing.T) {
+	at := func(comm string, flags uint32, code, stack uint64) Stat {
+		return Stat{Comm: comm, State: 'R', Flags: flags, Layout: Layout{StartCode: code, EndCode: code + 1, StartStack: stack}}
+	}
+	titled := at("a", 0, 5, 9)
+	titled.Layout.ArgStart = 7
+	zombie := at("a", 0, 0, 0)
+	zombie.State = 'Z'
+	for name, c := range map[string]struct {
+		first, last Stat
+		want        bool
+	}{
+		"nothing":                   {at("a", 0, 5, 9), at("a", 0, 5, 9), false},
+		"another place":             {at("a", 0, 5, 9), at("a", 0, 6, 10), true},
+		"a new title":               {at("a", 0, 5, 9), titled, false},
+		"a new name":                {at("a", 0, 5, 9), at("b", 0, 5, 9), false},
+		"it was in the middle":      {at("b", 0, 0, 0), at("b", 0, 6, 10), true},
+		"it is in the middle":       {at("a", 0, 5, 9), at("a", 0, 0, 0), true},
+		"its memory is gone":        {at("a", 0, 5, 9), at("a", flagExiting, 0, 0), false},
+		"it ended":                  {at("a", 0, 5, 9), zombie, false},
+		"the place is hidden":       {at("a", 0, 1, 0), at("a", 0, 1, 0), false},
+		"hidden, with another name": {at("a", 0, 1, 0), at("b", 0, 1, 0), true},
+	} {
+		if got := c.last.execedSince(c.first); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
 func TestParseStatMalformed(t *testing.T) {
 	for _, in := range []string{
 		"", "1", "(", ")", "1 )x(", "(x) R 1", "x (y) " + bash, "0 (y) " + bash, "1 (x) R 1 1",

@@ -37,13 +37,34 @@ func (f FS) Look(boot event.BootID, pid, argsMax int) (Seen, error) {
 		case !torn:
 			return s, nil
 		case try == tries:
-			// The name and the ids are from one moment; the arguments may be
-			// another program's.
+			// The arguments may be another program's.
 			s.Event.Known &^= event.KnownArgs | event.KnownEnv
 			s.Event.Exec.Env = ""
 			s.Event.Exec.Args, s.Event.Exec.Argc, s.Event.Exec.ArgsLen, s.Event.Exec.Truncated = "", 0, 0, false
+			if s.Torn {
+				f.forgetChanged(pid, &s.Event)
+			}
 			return s, nil
 		}
+	}
+}
+
+// forgetChanged keeps of a process that seems to exec all the time what is the same
+// once more: who only looks like that hides nothing but his arguments.
+func (f FS) forgetChanged(pid int, e *event.Event) {
+	again := event.Event{Exec: &event.Exec{}}
+	f.readExe(pid, &again)
+	f.readCredentials(pid, &again)
+	x, y := e.Exec, again.Exec
+	const file = event.KnownExe | event.KnownFile | event.KnownNlink | event.KnownFileTimes | event.KnownFileless
+	if (e.Known^again.Known)&file != 0 || x.Exe != y.Exe || x.Dev != y.Dev || x.Inode != y.Inode {
+		e.Known &^= file
+		x.Exe, x.Dev, x.Inode, x.Nlink, x.Size, x.MTime, x.CTime, x.Deleted, x.Fileless = "", 0, 0, 0, 0, 0, 0, false, false
+	}
+	const ids = event.KnownUID | event.KnownEUID
+	if (e.Known^again.Known)&ids != 0 || x.UID != y.UID || x.GID != y.GID || x.EUID != y.EUID || x.EGID != y.EGID {
+		e.Known &^= ids
+		x.UID, x.GID, x.EUID, x.EGID = 0, 0, 0, 0
 	}
 }
 
@@ -185,9 +206,8 @@ func (f FS) look(boot event.BootID, pid, argsMax int) (s Seen, torn bool, err er
 	x.Argc, x.ArgsLen, x.Truncated = a.Count, a.Len, a.Truncated
 	x.Comm, x.SID, x.TTY = last.Comm, uint32(last.Session), last.TTY
 	e.Known |= event.KnownComm | event.KnownSID | event.KnownTTY
-	execed := first.Layout.Known() && last.Layout.Known() && !last.Layout.SameExec(first.Layout)
-	torn = torn || last.PPID != first.PPID || execed || last.Comm != first.Comm && !last.Layout.Known()
-	return s, torn, nil
+	s.Torn = last.execedSince(first)
+	return s, torn || last.PPID != first.PPID || s.Torn, nil
 }
 
 // readExe fills in the executable. Kernel threads have none, and those of

@@ -24,6 +24,7 @@ const (
 	leaderless = "leaderless" // ends the first thread while another goes on
 	large      = "large"      // has much memory
 	endless    = "endless"    // lets its arguments end 2 GiB further on
+	restless   = "restless"   // looks as if it did one exec after the other
 )
 
 // Only while packages are initialised is the first thread sure to be this one.
@@ -52,6 +53,16 @@ func TestMain(m *testing.M) {
 		if err := moveArgs(2 << 30); err != nil {
 			fmt.Println(err)
 		}
+		wait()
+	case restless:
+		go func() {
+			m, err := testenv.OwnMM()
+			for ; err == nil; m.StartStack++ {
+				err = m.Set()
+			}
+			fmt.Println(err)
+			os.Exit(1)
+		}()
 		wait()
 	default:
 		wait()
@@ -214,6 +225,49 @@ func TestEndlessArguments(t *testing.T) {
 		kept := min(limit, argsMost)
 		if x := e.Exec; !e.Known.Has(event.KnownArgs) || x.Args != strings.Repeat("\x00", kept) || x.ArgsLen != uint64(kept) || x.Argc != uint32(kept) || !x.Truncated {
 			t.Errorf("at most %d: %d bytes of %d, argc %d, truncated %v, known %v", limit, len(x.Args), x.ArgsLen, x.Argc, x.Truncated, e.Known.Names())
+		}
+	}
+}
+
+// TestExecedWhileRead: of a process that is another program at each look there is
+// no telling whose arguments were read. What stays the same is known all the same.
+func TestExecedWhileRead(t *testing.T) {
+	testenv.NeedMM(t)
+	cmd := exec.Command(self(t))
+	pid := start(t, cmd, restless)
+	var s Seen
+	for begin := time.Now(); !s.Torn && time.Since(begin) < 20*time.Second; { // now and then it does not run meanwhile
+		var err error
+		if s, err = (FS{}).Look(boot(t), pid, 1<<10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k, x := s.Event.Known, s.Event.Exec
+	if !s.Torn || k.Has(event.KnownArgs) || x.Args != "" || !k.Has(event.KnownExe|event.KnownFile|event.KnownUID|event.KnownEUID) || x.Exe != cmd.Path {
+		t.Errorf("torn %v, exe %q, args %q, known %v", s.Torn, x.Exe, x.Args, k.Names())
+	}
+}
+
+func TestForgetChanged(t *testing.T) {
+	pid := start(t, exec.Command(self(t)), "wait")
+	const all = event.KnownExe | event.KnownFile | event.KnownUID | event.KnownEUID
+	for name, c := range map[string]struct {
+		change func(x *event.Exec)
+		want   event.Known
+	}{
+		"nothing":             {func(*event.Exec) {}, all},
+		"the path":            {func(x *event.Exec) { x.Exe = "/b" }, event.KnownUID | event.KnownEUID},
+		"the file":            {func(x *event.Exec) { x.Inode++ }, event.KnownUID | event.KnownEUID},
+		"the effective group": {func(x *event.Exec) { x.EGID++ }, event.KnownExe | event.KnownFile},
+	} {
+		e, err := FS{}.Process(boot(t), pid, 1<<10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.change(e.Exec)
+		FS{}.forgetChanged(pid, &e)
+		if e.Known&all != c.want || (e.Exec.Exe == "") == e.Known.Has(event.KnownExe) {
+			t.Errorf("%s: %q, known %v", name, e.Exec.Exe, e.Known.Names())
 		}
 	}
 }

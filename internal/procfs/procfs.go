@@ -50,6 +50,10 @@ type Seen struct {
 	// Stat is from the last read, after all of Event.
 	Stat Stat
 
+	// Torn: it did an exec each time it was read. What may be of another program
+	// than Stat is not in Known.
+	Torn bool
+
 	// Exiting, which only Snapshot sets: the process is on its way out, and who
 	// watches it may have been told its end already.
 	Exiting bool

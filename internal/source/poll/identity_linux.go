@@ -119,7 +119,8 @@ func (t *procTable) read(_ context.Context, pid int32, p *proc) (event.Event, er
 		return event.Event{}, procfs.ErrGone
 	}
 	x, start := s.Event.Exec, s.Event.Process.Start
-	if s.Event.Known.Has(event.KnownExe) && !s.Event.Known.Has(event.KnownArgs) && t.waiting[pid] != start {
+	half := s.Torn || s.Event.Known.Has(event.KnownExe) && !s.Event.Known.Has(event.KnownArgs)
+	if half && t.waiting[pid] != start {
 		// The kernel sets the new program up, and has no arguments to show yet: the
 		// next look sees it whole. Once is enough, for one that has none at all.
 		t.waiting[pid] = start

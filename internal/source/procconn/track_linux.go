@@ -282,7 +282,7 @@ func (t *tracker) look(e *event.Event) (at procfs.Layout) {
 		return at // gone, or not ours to see
 	}
 	k := s.Event.Known
-	if k.Has(event.KnownExe) && !k.Has(event.KnownArgs) {
+	if s.Torn || k.Has(event.KnownExe) && !k.Has(event.KnownArgs) {
 		return at // in the middle of another exec
 	}
 	if s.Stat.Ended() {
