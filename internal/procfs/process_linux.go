@@ -167,12 +167,13 @@ func (f FS) look(boot event.BootID, pid, argsMax int) (s Seen, torn bool, err er
 	}
 	e := &s.Event
 	if first.PPID != 0 {
-		parent, err := f.Stat(first.PPID)
-		if err != nil || parent.Start > first.Start {
-			torn = true // it ended, or its pid was reused: the process has another one now
-		} else {
+		switch parent, err := f.Stat(first.PPID); {
+		case err == nil && parent.Start <= first.Start:
 			e.Parent = parent.key(boot)
 			e.Known |= event.KnownParent
+		case err != nil && f.Hidden(first.PPID): // it has no key
+		default:
+			torn = true // it ended, or its pid was reused: the process has another one now
 		}
 	}
 	f.readExe(pid, e)

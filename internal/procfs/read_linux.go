@@ -97,6 +97,24 @@ func (f FS) statOf(pid int, name string) (Stat, error) {
 	return s, nil
 }
 
+// Hidden reports whether a process lives that is not to be seen: /proc may be mounted
+// with hidepid=1 or 2 (proc(5)), which systemd's ProtectProc= does, too.
+func (f FS) Hidden(pid int) bool {
+	_, err := f.Stat(pid)
+	if errors.Is(err, os.ErrPermission) {
+		return true
+	}
+	if !errors.Is(err, ErrGone) {
+		return false
+	}
+	// kill(2) tells of hidden ones as well, but of those of its own pid namespace.
+	if self, err := readlink(f.root() + "/self"); err != nil || self != strconv.Itoa(os.Getpid()) {
+		return false
+	}
+	err = unix.Kill(pid, 0)
+	return err == nil || err == unix.EPERM
+}
+
 // ExeFile is the device and inode of the executable, as stat(2) gives them. It
 // takes no path and allocates little. Errors wrap fs.ErrPermission or fs.ErrNotExist.
 func (f FS) ExeFile(pid int) (dev, inode uint64, err error) {

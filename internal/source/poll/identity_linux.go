@@ -16,7 +16,10 @@ import (
 	"github.com/sentineld/sentineld/internal/source"
 )
 
-var errExecing = errors.New("it is in the middle of an exec")
+var (
+	errExecing = errors.New("it is in the middle of an exec")
+	errHidden  = errors.New("/proc hides it")
+)
 
 func kernelBootID() (event.BootID, error) { return procfs.FS{}.BootID() }
 
@@ -61,8 +64,18 @@ func (t *procTable) pids(ctx context.Context) ([]int32, error) {
 	return pids, err
 }
 
+// hides reports whether /proc shows less than there is: the first process is always
+// there.
+func (t *procTable) hides() bool {
+	_, err := t.fs.Stat(1)
+	return err != nil
+}
+
 func (t *procTable) look(_ context.Context, pid int32, p *proc) (change, error) {
 	st, err := t.fs.Stat(int(pid))
+	if errors.Is(err, procfs.ErrGone) && t.fs.Hidden(int(pid)) {
+		return same, errHidden // by an exec that gained privileges
+	}
 	if err != nil {
 		return same, err
 	}

@@ -54,6 +54,8 @@ func TestMain(m *testing.M) {
 			err = syscall.Exec(exe, os.Args, os.Environ())
 		case "forge\n":
 			err = forge()
+		case "hide\n": // as an exec does that gains privileges
+			err = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 		case "name\n":
 			err = os.WriteFile("/proc/self/comm", []byte("other"), 0)
 		}
@@ -90,6 +92,11 @@ func start(t *testing.T) *child {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startFile(t, exe)
+}
+
+func startFile(t *testing.T, exe string) *child {
+	t.Helper()
 	c := &child{Cmd: exec.Command(exe, "a b", "", "z"), t: t}
 	c.Env = append(os.Environ(), modeVar+"=1")
 	c.in, _ = c.StdinPipe()

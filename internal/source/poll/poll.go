@@ -151,7 +151,11 @@ func (p *poller) Name() event.Source { return event.SourcePoll }
 
 // Blind is what polling never sees.
 func (p *poller) Blind() string {
-	return fmt.Sprintf("polling: what lives shorter than %v is not seen", p.o.PollInterval)
+	blind := fmt.Sprintf("polling: what lives shorter than %v is not seen", p.o.PollInterval)
+	if t, ok := p.table.(interface{ hides() bool }); ok && t.hides() {
+		blind += ", nor is what /proc hides (hidepid)"
+	}
+	return blind
 }
 
 func (p *poller) Events() <-chan []event.Event { return p.events }

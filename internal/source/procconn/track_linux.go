@@ -191,13 +191,13 @@ func (t *tracker) fork(m *message) {
 }
 
 // startOf is the start of a process that was forked just now. /proc has it
-// exactly, unless the process is gone or another one has its pid.
+// exactly, unless the process is gone or hidden, or another one has its pid.
 func (t *tracker) startOf(m *message) (ticks uint64, ok bool) {
 	st, err := t.fs.Stat(int(m.tgid))
 	switch {
 	case err == nil && t.startedBy(st, m):
 		return st.Start, true
-	case err != nil && !errors.Is(err, os.ErrNotExist) || t.clocks.moved:
+	case err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrPermission) || t.clocks.moved:
 		return 0, false
 	}
 	return event.TicksOf(uint64(m.time + t.clocks.boot)), true

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sentineld/sentineld/internal/event"
 	"github.com/sentineld/sentineld/internal/procfs"
@@ -74,6 +77,27 @@ func (w *world) file(pid, n int) {
 	os.Remove(exe)
 	if err := os.Symlink(file, exe); err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// hide keeps a process from being read by the test.
+func (w *world) hide(pid int) {
+	w.t.Helper()
+	if err := os.Chmod(filepath.Join(w.fs.Root, fmt.Sprint(pid), "stat"), 0); err != nil {
+		w.t.Fatal(err)
+	}
+	for dir := w.fs.Root; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		_ = os.Chmod(dir, 0o755) // the way there
+	}
+	if os.Geteuid() == 0 { // root may read it all the same
+		runtime.LockOSThread()
+		if err := unix.Setfsuid(65534); err != nil {
+			w.t.Fatal(err)
+		}
+		w.t.Cleanup(func() {
+			_ = unix.Setfsuid(0) // root may
+			runtime.UnlockOSThread()
+		})
 	}
 }
 
@@ -145,6 +169,12 @@ func TestTracker(t *testing.T) {
 			w.put(5, 0, "S", 1, 999, "a", "b")
 			w.apply(fork(at, 0, 5), execOf(at+1, 5))
 			w.want("fork 5-999 of 0; exec 5-999 of 0 a b")
+		},
+		"hidden at its fork": func(w *world) {
+			w.put(5, 1, "S", 1, 1000)
+			w.hide(5)
+			w.apply(fork(at, 0, 5), execOf(at, 5), exit(at, 5, 5, 0x300))
+			w.want("fork 5-1000 of 0; exec 5-1000 of 0; exit 5-1000 of 0 code 3")
 		},
 		"idle task": func(w *world) {
 			w.apply(fork(at, 0, 0))
