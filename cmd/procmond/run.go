@@ -17,6 +17,7 @@ import (
 	"github.com/sentineld/sentineld/internal/collect"
 	"github.com/sentineld/sentineld/internal/event"
 	"github.com/sentineld/sentineld/internal/health"
+	"github.com/sentineld/sentineld/internal/procfs"
 	"github.com/sentineld/sentineld/internal/source"
 	"github.com/sentineld/sentineld/internal/wire"
 )
@@ -88,6 +89,8 @@ func (r *runCmd) Run(ctx context.Context, log *slog.Logger, std streams) error {
 	m.collector = collect.New(collect.Options{
 		Snapshot: r.snapshot(boot), Lookup: r.lookup(boot), Quiet: max(3*r.FlushDelay, quietLeast), Log: log,
 		Hash: collect.HashOptions{Rate: r.HashRate, MaxBytes: r.HashMax},
+
+		Hidden: procfs.FS{}.Hidden,
 	})
 	var sink collect.Sink
 	if r.Output == "json" {

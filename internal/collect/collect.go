@@ -48,6 +48,9 @@ type Options struct {
 	// the snapshot could not tell what they run. nil = that stays unknown until
 	// the next snapshot.
 	Lookup func(ctx context.Context, pids []uint32) ([]event.Event, error)
+	// Hidden reports whether a process lives that Snapshot cannot see. nil = it sees
+	// all.
+	Hidden func(pid int) bool
 	// Quiet is how long a source with nothing to say is waited for before its
 	// buffer counts as empty, unless the source says that it is not; at least twice
 	// its FlushDelay. 0 = 150 ms.
@@ -131,6 +134,7 @@ func (c *Collector) Stats() Stats {
 // closing src. ctx aborts it. The error is src's, the sink's or ctx's.
 func (c *Collector) Run(ctx context.Context, src source.Source, sink Sink) error {
 	c.table, c.sink, c.lossy, c.newest = newTable(), sink, false, time.Now().UnixNano()
+	c.table.hidden = c.o.Hidden
 	c.again, c.pause = nil, 0
 	if c.hash != nil {
 		// Nobody waits for its end: it may hang in a file system that does not

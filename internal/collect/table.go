@@ -24,6 +24,7 @@ type table struct {
 	ended      []tombstone // in the order of their end
 	live       int
 	duplicates uint64
+	hidden     func(pid int) bool // see Options
 }
 
 type tombstone struct {
@@ -274,8 +275,8 @@ func (t *table) merge(rows []event.Event, held [][]event.Event, since int64) (li
 	for key, p := range t.procs {
 		switch {
 		case p.ended || seen[key]:
-		case ends[key] || execed[key]:
-			// It lives at this point of the stream; held tells the rest.
+		case ends[key] || execed[key] || t.hides(key):
+			// It lives at this point of the stream; what comes tells the rest.
 			live = append(live, *bare(&event.Event{Process: key, Parent: p.parent, Time: since}))
 		default:
 			news = append(news, presumedExit(key, since))
@@ -300,6 +301,11 @@ func (t *table) merge(rows []event.Event, held [][]event.Event, since int64) (li
 		}
 	}
 	return live, news, late
+}
+
+// hides reports whether a process that is not in a snapshot lives all the same.
+func (t *table) hides(key event.ProcessKey) bool {
+	return t.hidden != nil && t.byPID[key.PID] == key && t.hidden(int(key.PID))
 }
 
 // catchUp tells the images of processes that were born while a snapshot was read

@@ -328,6 +328,37 @@ func TestForkByMaker(t *testing.T) {
 	}
 }
 
+// A process that the snapshot could not see has not ended.
+func TestHidden(t *testing.T) {
+	a, b, c, again := key(2, 20), key(3, 30), key(4, 40), key(4, 41)
+	tab := newTable()
+	tab.hidden = func(pid int) bool { return pid != 3 }
+	for _, e := range []event.Event{fork(a, initKey), exec(a, "/a"), fork(b, initKey), fork(c, initKey), fork(again, initKey)} {
+		tab.apply(nil, &e)
+	}
+	for range 2 {
+		live, news, _ := tab.merge(nil, nil, 0)
+		want := map[string]bool{"exec 2-20 (snapshot)": true, "exec 4-41 (snapshot)": true}
+		for _, w := range words(live) {
+			if !want[w] {
+				t.Errorf("lives: %s", w)
+			}
+			delete(want, w)
+		}
+		if len(want) > 0 {
+			t.Errorf("does not live: %v", want)
+		}
+		for _, w := range words(news) {
+			if w != "exit 3-30 presumed (snapshot)" {
+				t.Errorf("news: %s", w)
+			}
+		}
+	}
+	if tab.live != 2 || !tab.procs[b].ended {
+		t.Errorf("%d live", tab.live)
+	}
+}
+
 func TestPIDUsedAgain(t *testing.T) {
 	old, young := key(2, 20), key(2, 200)
 	for _, first := range []event.Event{fork(young, initKey), exec(young, "/y"), exit(young)} {

@@ -77,7 +77,8 @@ type tracker struct {
 }
 
 // seed reads all live processes from /proc. Processes that are not there stay
-// until forgetGone: messages that wait may tell of their ends.
+// until forgetGone: messages that wait may tell of their ends. So do hidden ones,
+// until their end.
 func (t *tracker) seed() error {
 	pids, err := t.fs.PIDs()
 	if err != nil {
@@ -112,7 +113,10 @@ func (t *tracker) seed() error {
 	for pid, o := range old {
 		if _, ok := t.procs[pid]; !ok {
 			o.counted = false
-			t.procs[pid], t.gone[pid] = o, o.start
+			t.procs[pid] = o
+			if !t.fs.Hidden(int(pid)) {
+				t.gone[pid] = o.start
+			}
 		}
 	}
 	t.unsure = false

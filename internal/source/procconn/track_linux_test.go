@@ -80,9 +80,10 @@ func (w *world) file(pid, n int) {
 	}
 }
 
-// hide keeps a process from being read by the test.
+// hide makes a process that the test may not read.
 func (w *world) hide(pid int) {
 	w.t.Helper()
+	w.put(pid, 1, "S", 1, 1000)
 	if err := os.Chmod(filepath.Join(w.fs.Root, fmt.Sprint(pid), "stat"), 0); err != nil {
 		w.t.Fatal(err)
 	}
@@ -90,6 +91,11 @@ func (w *world) hide(pid int) {
 		_ = os.Chmod(dir, 0o755) // the way there
 	}
 	if os.Geteuid() == 0 { // root may read it all the same
+		for _, dir := range []string{w.fs.Root, filepath.Join(w.fs.Root, fmt.Sprint(pid))} {
+			if err := os.Chown(dir, 65534, 65534); err != nil {
+				w.t.Fatal(err)
+			}
+		}
 		runtime.LockOSThread()
 		if err := unix.Setfsuid(65534); err != nil {
 			w.t.Fatal(err)
@@ -171,10 +177,21 @@ func TestTracker(t *testing.T) {
 			w.want("fork 5-999 of 0; exec 5-999 of 0 a b")
 		},
 		"hidden at its fork": func(w *world) {
-			w.put(5, 1, "S", 1, 1000)
 			w.hide(5)
 			w.apply(fork(at, 0, 5), execOf(at, 5), exit(at, 5, 5, 0x300))
 			w.want("fork 5-1000 of 0; exec 5-1000 of 0; exit 5-1000 of 0 code 3")
+		},
+		"hidden, and seeded anew": func(w *world) {
+			w.hide(5)
+			w.apply(fork(at, 0, 5))
+			w.want("fork 5-1000 of 0")
+			w.tr.unsure = true
+			w.seed()
+			w.tr.forgetGone()
+			w.apply(execOf(at, 5))
+			w.remove(5)
+			w.apply(exit(at, 5, 5, 0x300))
+			w.want("exec 5-1000 of 0; exit 5-1000 of 0 code 3")
 		},
 		"idle task": func(w *world) {
 			w.apply(fork(at, 0, 0))
