@@ -249,7 +249,7 @@ func TestTruncatedArguments(t *testing.T) {
 	want(t, "cut", rows(t, db, "SELECT args, cmdline, args_len, truncated, argc FROM execs"), `["x","abc"] | x abc | 70000 | 1 | 4`)
 	x.Kind, x.Exec.ArgsLen, x.Exec.Argc = event.KindExecFailed, 0, 0 // nobody has counted them
 	appendAll(t, db, x)
-	want(t, "cut, not counted", rows(t, db, "SELECT args, truncated, argc FROM exec_failures"), `["x","abc"] | 1 | <null>`)
+	want(t, "cut, not counted", rows(t, db, "SELECT args, args_len, truncated, argc FROM exec_failures"), `["x","abc"] | <null> | 1 | <null>`)
 }
 
 func TestUnusedLookupsAreFree(t *testing.T) {
