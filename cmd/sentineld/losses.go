@@ -11,8 +11,11 @@ import (
 	"github.com/sentineld/sentineld/internal/health"
 )
 
-// blindSpot begins the cause of a gap that tells of what polling never sees.
-const blindSpot = "polling:"
+// Beginnings of the cause of a gap that tells of what a source never sees.
+const (
+	blindSpot     = "polling:"
+	blindFailures = "failed execs are not seen by"
+)
 
 // lossMemory is how long a loss makes the agent degraded: long enough for
 // whoever looks every few minutes, and short enough that the state says how it
@@ -25,7 +28,7 @@ const (
 	causeCrashed = "sentineld was killed or crashed, and did not run"
 )
 
-// losses counts the gaps that are stored. What polling never sees is not among
+// losses counts the gaps that are stored. What a source never sees is not among
 // them: it is no event of this agent but how that source is. Safe for concurrent
 // use.
 type losses struct {
@@ -39,7 +42,7 @@ func isLoss(e *event.Event) bool {
 	if e.Kind != event.KindGap || e.Gap.Cause == causeStopped {
 		return false
 	}
-	return e.Source != event.SourcePoll || !strings.HasPrefix(e.Gap.Cause, blindSpot)
+	return !strings.HasPrefix(e.Gap.Cause, blindFailures) && (e.Source != event.SourcePoll || !strings.HasPrefix(e.Gap.Cause, blindSpot))
 }
 
 // load finds the last loss of the runs before.
@@ -51,7 +54,8 @@ func (l *losses) load(ctx context.Context, dir string) error {
 	defer s.Close()
 	// The newest is found first: the key is the start of a gap.
 	stmt, _, err := s.Prepare(`SELECT until, cause FROM gaps
-		WHERE cause IS NOT ?1 AND NOT (source = ?2 AND substr(coalesce(cause, ''), 1, length(?3)) = ?3) ORDER BY ts DESC LIMIT 1`)
+		WHERE cause IS NOT ?1 AND NOT (source = ?2 AND substr(coalesce(cause, ''), 1, length(?3)) = ?3)
+			AND substr(coalesce(cause, ''), 1, length(?4)) <> ?4 ORDER BY ts DESC LIMIT 1`)
 	if err != nil {
 		return err
 	}
@@ -59,6 +63,7 @@ func (l *losses) load(ctx context.Context, dir string) error {
 	stmt.BindText(1, causeStopped)
 	stmt.BindText(2, event.SourcePoll.String())
 	stmt.BindText(3, blindSpot)
+	stmt.BindText(4, blindFailures)
 	found, err := stmt.Step()
 	if err != nil {
 		return fmt.Errorf("find the last loss: %w", err)

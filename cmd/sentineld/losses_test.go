@@ -65,7 +65,8 @@ func TestLosses(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	store(lossEvent(event.SourcePoll, 0, 0, fillBoot+200*second, blind))
+	store(lossEvent(event.SourcePoll, 0, 0, fillBoot+200*second, blind),
+		lossEvent(event.SourceProcconn, event.KindExecFailed, 0, fillBoot+210*second, blindFailures+" procconn"))
 	var next losses
 	if err := next.load(t.Context(), dir); err != nil {
 		t.Fatal(err)

@@ -151,7 +151,7 @@ func (l *Ladder) run(ctx context.Context) {
 			up = climb.C
 		}
 		var ended bool
-		newest, ended = l.forward(s, newest, up)
+		newest, ended = l.forward(ctx, s, newest, up)
 		if !ended { // time to climb
 			if l.climb(ctx, s, rung, newest) {
 				pause = climbFirst
@@ -180,7 +180,13 @@ func (l *Ladder) run(ctx context.Context) {
 
 // forward hands on what s gives, until it ends or up fires. newest is the time of
 // the newest event so far, Unix ns.
-func (l *Ladder) forward(s Source, newest int64, up <-chan time.Time) (int64, bool) {
+func (l *Ladder) forward(ctx context.Context, s Source, newest int64, up <-chan time.Time) (int64, bool) {
+	blind, tick := time.Now().UnixNano(), time.NewTicker(blindEvery)
+	defer tick.Stop()
+	if l.noFailures(s) == "" {
+		tick.Stop()
+	}
+	defer func() { l.tellBlind(ctx, s, blind) }()
 	for {
 		select {
 		case batch, ok := <-s.Events():
@@ -193,6 +199,8 @@ func (l *Ladder) forward(s Source, newest int64, up <-chan time.Time) (int64, bo
 			}
 		case <-up:
 			return newest, false
+		case <-tick.C:
+			blind = l.tellBlind(ctx, s, blind)
 		}
 	}
 }
