@@ -284,7 +284,7 @@ func TestQuietWithBacklog(t *testing.T) {
 				if got := sink.got(); len(got) != 0 {
 					t.Errorf("too early: %q", words(got))
 				}
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 				got := sink.got()
 				if diff := cmp.Diff(test.want, words(got)); diff != "" {

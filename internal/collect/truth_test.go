@@ -534,17 +534,17 @@ func (w *world) checkOnce(r *reader, stream []event.Event, losses bool) {
 	}
 	for k, l := range w.lives {
 		want := map[bool]int{true: 1}
-		if forks[k] != want[l.forkTold] && !(forks[k] == 0 && r.excused(l.born)) {
+		if forks[k] != want[l.forkTold] && (forks[k] != 0 || !r.excused(l.born)) {
 			r.fail("%d forks of %s are told, the source told %v", forks[k], k, l.forkTold)
 		}
-		if exits[k] != want[l.exitTold] && !(exits[k] == 0 && presumed[k] == 1 && r.excused(l.died)) {
+		if exits[k] != want[l.exitTold] && (exits[k] != 0 || presumed[k] != 1 || !r.excused(l.died)) {
 			r.fail("%d exits of %s are told, the source told %v", exits[k], k, l.exitTold)
 		}
 		if presumed[k] > want[l.exitLost || exits[k] == 0 && r.excused(l.died)] {
 			r.fail("%d exits of %s are presumed, lost was %v", presumed[k], k, l.exitLost)
 		}
 		for _, m := range l.execsTold {
-			if execs[m.n] != 1 && !(execs[m.n] == 0 && r.excused(m)) {
+			if execs[m.n] != 1 && (execs[m.n] != 0 || !r.excused(m)) {
 				r.fail("exec %d of %s is told %d times", m.n, k, execs[m.n])
 			}
 		}

@@ -60,11 +60,10 @@ type authorizer struct {
 	tables    map[string]bool // readable inside a view
 	functions map[string]bool
 
-	narrowed bool   // see Within
-	trusted  bool   // our own statement is being prepared
-	denied   string // why the statement being prepared was refused
-	record   bool   // note the reads of the statement being prepared
-	reads    []Read
+	trusted bool   // our own statement is being prepared
+	denied  string // why the statement being prepared was refused
+	record  bool   // note the reads of the statement being prepared
+	reads   []Read
 }
 
 func newAuthorizer() *authorizer {
