@@ -213,7 +213,13 @@ func (r *hashReader) runs(w *waiting) bool {
 // inode has. There the size and the times have to be the same to the nanosecond.
 //
 // ctime changes with the name and the mode, too, and a program that deletes itself
-// is worth a hash. So it may have changed where nobody could write the file.
+// is worth a hash. So it may have changed where nobody could write the file, which
+// is not so of a memfd: that is executed while somebody may write it. And it may be
+// the same after a change in the tick of the one before, so that of a file that was
+// changed just before the exec only its own process can tell.
+//
+// BUG(collect): of a memfd that is changed within a tick after its exec, and keeps
+// its size and its mtime, the hash is that of what was written then.
 //
 // BUG(collect): a process that executes A, then B, changes A keeping its size and
 // setting back its mtime, and executes A again, all before its turn comes, has the
@@ -224,12 +230,14 @@ func (w *waiting) matches(id fileID, stacked, own bool) bool {
 		return false
 	case id.dev != w.file.dev && (!stacked || !w.times):
 		return false
-	case !w.times:
-		return own || id.ctime < w.time
-	case id.size != w.file.size || id.mtime != w.file.mtime:
+	case w.times && (id.size != w.file.size || id.mtime != w.file.mtime):
+		return false
+	case own && strings.HasPrefix(w.exe, "/"):
+		return true
+	case w.times && id.ctime != w.file.ctime:
 		return false
 	}
-	return own || id.ctime == w.file.ctime
+	return w.times && own || w.time-id.ctime > int64(tick)
 }
 
 // fstat is what an open regular file is. stacked says that its file system shows

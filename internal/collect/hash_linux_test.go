@@ -250,6 +250,7 @@ func TestHashOfTheFileThatWasExecuted(t *testing.T) {
 	// The process is gone, and the file is there.
 	c := program(t, filepath.Join(dir, "c"), "two")
 	two := sumOf(t, c)
+	time.Sleep(2 * tick) // else a change right behind the exec would not show, see TestHashOfWhatWasJustWritten
 	gone, stop := launch(t, osexec.Command(c))
 	stop()
 	check("process gone", gone, two, 1)
@@ -564,7 +565,7 @@ func TestMountNamespace(t *testing.T) {
 	if _, err := osexec.LookPath("mount"); err != nil {
 		t.Skip("SKIPPED: needs mount(8)")
 	}
-	script := `mount -t tmpfs none "$1" && cp "$2" "$1/decoy" && printf inner >>"$1/decoy" || exit 1
+	script := `mount -t tmpfs none "$1" && cp "$2" "$1/decoy" && printf inner >>"$1/decoy" && sleep 0.1 || exit 1
 	"$1/decoy" 1000 & echo $! ; read x; kill $!; wait; echo gone; read x; :`
 	cmd := osexec.Command("sh", "-c", script, "sh", dir, mustLook(t, "sleep"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS} // which makes its mounts private, too
@@ -633,4 +634,55 @@ func mount(t testing.TB, source, target, fstype string, flags uintptr, data stri
 			t.Error(err)
 		}
 	})
+}
+
+// A file that was written within a tick before its exec may have been written once
+// more within that tick, with the same ctime. What was executed then is known only
+// while it runs.
+func TestHashOfWhatWasJustWritten(t *testing.T) {
+	path := program(t, filepath.Join(t.TempDir(), "a"), "just written")
+	sum := sumOf(t, path)
+	e, stop := launch(t, osexec.Command(path))
+	e.Time = e.Exec.CTime + int64(tick)/2 // however slow this machine is
+	gone := e
+	x := *e.Exec
+	gone.Exec = &x
+	l := newHashLab(t, HashOptions{})
+	if _, late := l.exec(e); late == nil || late.SHA256 != sum {
+		t.Errorf("running: %+v", late)
+	}
+	stop()
+	l = newHashLab(t, HashOptions{}) // that does not remember
+	l.skips(gone, HashChanged)
+	gone.Time = e.Exec.CTime + 2*int64(tick)
+	if _, late := l.exec(gone); late == nil || late.SHA256 != sum {
+		t.Errorf("written long before: %+v", late)
+	}
+}
+
+// A memfd can be written while it is executed: one that was has no hash.
+func TestHashOfAMemfdThatIsWritten(t *testing.T) {
+	fd, err := unix.MemfdCreate("x", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem := os.NewFile(uintptr(fd), "memfd")
+	defer mem.Close()
+	if _, err := mem.Write(mustRead(t, mustLook(t, "sleep"))); err != nil {
+		t.Fatal(err)
+	}
+	e, stop := launch(t, osexec.Command(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd)))
+	defer stop()
+	st, err := mem.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * tick)
+	if _, err := mem.WriteAt([]byte("decoy"), st.Size()-5); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(fmt.Sprintf("/proc/self/fd/%d", fd), time.Now(), st.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	newHashLab(t, HashOptions{}).skips(e, HashChanged)
 }
