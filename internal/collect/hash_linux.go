@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +37,16 @@ const (
 	crowded, crowdedFactor = 0.2, 8
 	crowdedEvery           = 250 * time.Millisecond
 )
+
+// resolution is that of the clock that file systems set ctime by, the time between
+// two timer interrupts.
+var resolution = sync.OnceValue(func() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGetres(unix.CLOCK_REALTIME_COARSE, &ts); err != nil {
+		return tick
+	}
+	return time.Duration(ts.Nano())
+})
 
 // hashReader reads files. It belongs to one goroutine.
 type hashReader struct {
@@ -237,7 +248,7 @@ func (w *waiting) matches(id fileID, stacked, own bool) bool {
 	case w.times && id.ctime != w.file.ctime:
 		return false
 	}
-	return w.times && own || w.time-id.ctime > int64(tick)
+	return w.times && own || w.time-id.ctime > int64(resolution())
 }
 
 // fstat is what an open regular file is. stacked says that its file system shows

@@ -643,7 +643,7 @@ func TestHashOfWhatWasJustWritten(t *testing.T) {
 	path := program(t, filepath.Join(t.TempDir(), "a"), "just written")
 	sum := sumOf(t, path)
 	e, stop := launch(t, osexec.Command(path))
-	e.Time = e.Exec.CTime + int64(tick)/2 // however slow this machine is
+	e.Time = e.Exec.CTime + int64(resolution())/2 // however slow this machine is
 	gone := e
 	x := *e.Exec
 	gone.Exec = &x
@@ -654,7 +654,7 @@ func TestHashOfWhatWasJustWritten(t *testing.T) {
 	stop()
 	l = newHashLab(t, HashOptions{}) // that does not remember
 	l.skips(gone, HashChanged)
-	gone.Time = e.Exec.CTime + 2*int64(tick)
+	gone.Time = e.Exec.CTime + 2*int64(resolution())
 	if _, late := l.exec(gone); late == nil || late.SHA256 != sum {
 		t.Errorf("written long before: %+v", late)
 	}
