@@ -24,6 +24,9 @@ typedef __u32 __wsum;
 #define NULL ((void *)0)
 
 /* include/uapi/linux/bpf.h */
+#define BPF_MAP_TYPE_ARRAY 2
+#define BPF_MAP_TYPE_PROG_ARRAY 3
+#define BPF_MAP_TYPE_PERCPU_ARRAY 6
 #define BPF_MAP_TYPE_LRU_HASH 9
 #define BPF_MAP_TYPE_RINGBUF 27
 #define BPF_ANY 0
@@ -127,7 +130,7 @@ struct task_struct {
 	struct thread_info thread_info;
 	int pid, tgid;
 	struct task_struct *real_parent, *group_leader;
-	__u64 start_boottime;
+	__u64 start_boottime, self_exec_id;
 	struct signal_struct *signal;
 	struct mm_struct *mm;
 	const struct cred *cred;

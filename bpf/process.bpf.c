@@ -18,6 +18,7 @@
 #include "gained.h"
 #include "exec.h"
 #include "failed.h"
+#include "spare.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -118,6 +119,9 @@ int BPF_PROG(exit_raw, struct task_struct *p)
 {
 	return on_exit(p);
 }
+
+SPARES("tp_btf", btf)
+SPARES("raw_tp", raw)
 
 SEC("tp_btf/sched_prepare_exec") /* since 6.10 */
 int BPF_PROG(prepare_btf, struct task_struct *p, struct linux_binprm *bprm)

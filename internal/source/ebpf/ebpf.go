@@ -22,6 +22,7 @@ type Options struct {
 	HooksOnly bool
 
 	prepare [][]string // instead of prepareWays, for tests; nil = these
+	spares  int        // programs in front of each that records; 0 = as the kernel needs them
 }
 
 // errLost is the Err of a source whose ring buffer went away under it.

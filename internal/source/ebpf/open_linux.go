@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -30,6 +31,9 @@ const envMax = 32 << 10
 // counted as lost.
 func Open(_ context.Context, o Options) (source.Source, error) {
 	o.FillDefaults()
+	if o.spares == 0 && preemptible() {
+		o.spares = numSpares
+	}
 	if err := usable(o.BTF); err != nil {
 		return nil, err
 	}
@@ -78,7 +82,11 @@ func open(o Options, l *loader, kind ebpf.ProgramType) (_ *ring, err error) {
 	// attached, since nothing would ever tell that it is gone. They are detached in
 	// the reverse order.
 	core := []string{"exit" + suffix, "exec" + suffix, "fork" + suffix}
-	c, err := l.load(core, nil)
+	load := core
+	if o.spares > 0 {
+		load, core = l.spares(core, o.spares)
+	}
+	c, err := l.load(load, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +163,9 @@ func (l *loader) load(programs []string, maps map[string]*ebpf.Map) (*ebpf.Colle
 	clear(spec.Programs)
 	for _, name := range programs {
 		spec.Programs[name] = l.spec.Programs[name].Copy()
+		if program, target := spared(name); program != "" {
+			spec.Maps[target].Contents = []ebpf.MapKV{{Key: uint32(0), Value: program}}
+		}
 	}
 	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
 		Programs: ebpf.ProgramOptions{KernelTypes: l.types}, MapReplacements: maps, Cache: l.cache,
@@ -186,7 +197,8 @@ func (s *ring) attach(c *ebpf.Collection, programs []string) error {
 		var err error
 		switch p.Type() {
 		case ebpf.RawTracepoint:
-			l, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: attachTo[name], Program: p})
+			what, _, _ := strings.Cut(name, "_")
+			l, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: attachTo[what+"_raw"], Program: p})
 		case ebpf.Kprobe:
 			l, err = link.Kprobe(attachTo[name], p, nil)
 		default: // its type says to what
@@ -202,7 +214,12 @@ func (s *ring) attach(c *ebpf.Collection, programs []string) error {
 		s.links = append(s.links, l)
 	}
 	for _, name := range programs {
-		if kind := kindOf(name); kind != 0 {
+		kind := kindOf(name)
+		switch program, _ := spared(name); {
+		case kind == 0 || strings.Contains(name, spare):
+		case program != "":
+			s.spares.groups = append(s.spares.groups, spareGroup{kind: kind, first: c.Programs[name], least: math.MaxInt64})
+		default:
 			s.skips = append(s.skips, skipping{program: c.Programs[name], kind: kind})
 		}
 	}

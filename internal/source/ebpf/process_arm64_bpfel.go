@@ -17,17 +17,40 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	processMapEvents               = "events"
+	processMapExecTarget           = "exec_target"
+	processMapExitTarget           = "exit_target"
+	processMapForkTarget           = "fork_target"
 	processMapGains                = "gains"
+	processMapSpareCounts          = "spare_counts"
+	processMapTaken                = "taken"
 	processProgExecBtf             = "exec_btf"
+	processProgExecFirstBtf        = "exec_first_btf"
+	processProgExecFirstRaw        = "exec_first_raw"
 	processProgExecRaw             = "exec_raw"
+	processProgExecSpareBtf        = "exec_spare_btf"
+	processProgExecSpareRaw        = "exec_spare_raw"
+	processProgExecSparedBtf       = "exec_spared_btf"
+	processProgExecSparedRaw       = "exec_spared_raw"
 	processProgExitBtf             = "exit_btf"
+	processProgExitFirstBtf        = "exit_first_btf"
+	processProgExitFirstRaw        = "exit_first_raw"
 	processProgExitRaw             = "exit_raw"
+	processProgExitSpareBtf        = "exit_spare_btf"
+	processProgExitSpareRaw        = "exit_spare_raw"
+	processProgExitSparedBtf       = "exit_spared_btf"
+	processProgExitSparedRaw       = "exit_spared_raw"
 	processProgFailedBtf           = "failed_btf"
 	processProgFailedFexitExecve   = "failed_fexit_execve"
 	processProgFailedFexitExecveat = "failed_fexit_execveat"
 	processProgFailedRaw           = "failed_raw"
 	processProgForkBtf             = "fork_btf"
+	processProgForkFirstBtf        = "fork_first_btf"
+	processProgForkFirstRaw        = "fork_first_raw"
 	processProgForkRaw             = "fork_raw"
+	processProgForkSpareBtf        = "fork_spare_btf"
+	processProgForkSpareRaw        = "fork_spare_raw"
+	processProgForkSparedBtf       = "fork_spared_btf"
+	processProgForkSparedRaw       = "fork_spared_raw"
 	processProgPrepareBtf          = "prepare_btf"
 	processProgPrepareFentry       = "prepare_fentry"
 	processProgPrepareKprobe       = "prepare_kprobe"
@@ -39,6 +62,7 @@ const (
 	processVarEnvMax               = "env_max"
 	processVarHooksOnly            = "hooks_only"
 	processVarLost                 = "lost"
+	processVarNever                = "never"
 )
 
 // loadProcess returns the embedded CollectionSpec for process.
@@ -84,15 +108,33 @@ type processSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type processProgramSpecs struct {
 	ExecBtf             *ebpf.ProgramSpec `ebpf:"exec_btf"`
+	ExecFirstBtf        *ebpf.ProgramSpec `ebpf:"exec_first_btf"`
+	ExecFirstRaw        *ebpf.ProgramSpec `ebpf:"exec_first_raw"`
 	ExecRaw             *ebpf.ProgramSpec `ebpf:"exec_raw"`
+	ExecSpareBtf        *ebpf.ProgramSpec `ebpf:"exec_spare_btf"`
+	ExecSpareRaw        *ebpf.ProgramSpec `ebpf:"exec_spare_raw"`
+	ExecSparedBtf       *ebpf.ProgramSpec `ebpf:"exec_spared_btf"`
+	ExecSparedRaw       *ebpf.ProgramSpec `ebpf:"exec_spared_raw"`
 	ExitBtf             *ebpf.ProgramSpec `ebpf:"exit_btf"`
+	ExitFirstBtf        *ebpf.ProgramSpec `ebpf:"exit_first_btf"`
+	ExitFirstRaw        *ebpf.ProgramSpec `ebpf:"exit_first_raw"`
 	ExitRaw             *ebpf.ProgramSpec `ebpf:"exit_raw"`
+	ExitSpareBtf        *ebpf.ProgramSpec `ebpf:"exit_spare_btf"`
+	ExitSpareRaw        *ebpf.ProgramSpec `ebpf:"exit_spare_raw"`
+	ExitSparedBtf       *ebpf.ProgramSpec `ebpf:"exit_spared_btf"`
+	ExitSparedRaw       *ebpf.ProgramSpec `ebpf:"exit_spared_raw"`
 	FailedBtf           *ebpf.ProgramSpec `ebpf:"failed_btf"`
 	FailedFexitExecve   *ebpf.ProgramSpec `ebpf:"failed_fexit_execve"`
 	FailedFexitExecveat *ebpf.ProgramSpec `ebpf:"failed_fexit_execveat"`
 	FailedRaw           *ebpf.ProgramSpec `ebpf:"failed_raw"`
 	ForkBtf             *ebpf.ProgramSpec `ebpf:"fork_btf"`
+	ForkFirstBtf        *ebpf.ProgramSpec `ebpf:"fork_first_btf"`
+	ForkFirstRaw        *ebpf.ProgramSpec `ebpf:"fork_first_raw"`
 	ForkRaw             *ebpf.ProgramSpec `ebpf:"fork_raw"`
+	ForkSpareBtf        *ebpf.ProgramSpec `ebpf:"fork_spare_btf"`
+	ForkSpareRaw        *ebpf.ProgramSpec `ebpf:"fork_spare_raw"`
+	ForkSparedBtf       *ebpf.ProgramSpec `ebpf:"fork_spared_btf"`
+	ForkSparedRaw       *ebpf.ProgramSpec `ebpf:"fork_spared_raw"`
 	PrepareBtf          *ebpf.ProgramSpec `ebpf:"prepare_btf"`
 	PrepareFentry       *ebpf.ProgramSpec `ebpf:"prepare_fentry"`
 	PrepareKprobe       *ebpf.ProgramSpec `ebpf:"prepare_kprobe"`
@@ -103,8 +145,13 @@ type processProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type processMapSpecs struct {
-	Events *ebpf.MapSpec `ebpf:"events"`
-	Gains  *ebpf.MapSpec `ebpf:"gains"`
+	Events      *ebpf.MapSpec `ebpf:"events"`
+	ExecTarget  *ebpf.MapSpec `ebpf:"exec_target"`
+	ExitTarget  *ebpf.MapSpec `ebpf:"exit_target"`
+	ForkTarget  *ebpf.MapSpec `ebpf:"fork_target"`
+	Gains       *ebpf.MapSpec `ebpf:"gains"`
+	SpareCounts *ebpf.MapSpec `ebpf:"spare_counts"`
+	Taken       *ebpf.MapSpec `ebpf:"taken"`
 }
 
 // processVariableSpecs contains global variables before they are loaded into the kernel.
@@ -118,6 +165,7 @@ type processVariableSpecs struct {
 	EnvMax      *ebpf.VariableSpec `ebpf:"env_max"`
 	HooksOnly   *ebpf.VariableSpec `ebpf:"hooks_only"`
 	Lost        *ebpf.VariableSpec `ebpf:"lost"`
+	Never       *ebpf.VariableSpec `ebpf:"never"`
 }
 
 // processObjects contains all objects after they have been loaded into the kernel.
@@ -140,14 +188,24 @@ func (o *processObjects) Close() error {
 //
 // It can be passed to loadProcessObjects or ebpf.CollectionSpec.LoadAndAssign.
 type processMaps struct {
-	Events *ebpf.Map `ebpf:"events"`
-	Gains  *ebpf.Map `ebpf:"gains"`
+	Events      *ebpf.Map `ebpf:"events"`
+	ExecTarget  *ebpf.Map `ebpf:"exec_target"`
+	ExitTarget  *ebpf.Map `ebpf:"exit_target"`
+	ForkTarget  *ebpf.Map `ebpf:"fork_target"`
+	Gains       *ebpf.Map `ebpf:"gains"`
+	SpareCounts *ebpf.Map `ebpf:"spare_counts"`
+	Taken       *ebpf.Map `ebpf:"taken"`
 }
 
 func (m *processMaps) Close() error {
 	return _ProcessClose(
 		m.Events,
+		m.ExecTarget,
+		m.ExitTarget,
+		m.ForkTarget,
 		m.Gains,
+		m.SpareCounts,
+		m.Taken,
 	)
 }
 
@@ -162,6 +220,7 @@ type processVariables struct {
 	EnvMax      *ebpf.Variable `ebpf:"env_max"`
 	HooksOnly   *ebpf.Variable `ebpf:"hooks_only"`
 	Lost        *ebpf.Variable `ebpf:"lost"`
+	Never       *ebpf.Variable `ebpf:"never"`
 }
 
 // processPrograms contains all programs after they have been loaded into the kernel.
@@ -169,15 +228,33 @@ type processVariables struct {
 // It can be passed to loadProcessObjects or ebpf.CollectionSpec.LoadAndAssign.
 type processPrograms struct {
 	ExecBtf             *ebpf.Program `ebpf:"exec_btf"`
+	ExecFirstBtf        *ebpf.Program `ebpf:"exec_first_btf"`
+	ExecFirstRaw        *ebpf.Program `ebpf:"exec_first_raw"`
 	ExecRaw             *ebpf.Program `ebpf:"exec_raw"`
+	ExecSpareBtf        *ebpf.Program `ebpf:"exec_spare_btf"`
+	ExecSpareRaw        *ebpf.Program `ebpf:"exec_spare_raw"`
+	ExecSparedBtf       *ebpf.Program `ebpf:"exec_spared_btf"`
+	ExecSparedRaw       *ebpf.Program `ebpf:"exec_spared_raw"`
 	ExitBtf             *ebpf.Program `ebpf:"exit_btf"`
+	ExitFirstBtf        *ebpf.Program `ebpf:"exit_first_btf"`
+	ExitFirstRaw        *ebpf.Program `ebpf:"exit_first_raw"`
 	ExitRaw             *ebpf.Program `ebpf:"exit_raw"`
+	ExitSpareBtf        *ebpf.Program `ebpf:"exit_spare_btf"`
+	ExitSpareRaw        *ebpf.Program `ebpf:"exit_spare_raw"`
+	ExitSparedBtf       *ebpf.Program `ebpf:"exit_spared_btf"`
+	ExitSparedRaw       *ebpf.Program `ebpf:"exit_spared_raw"`
 	FailedBtf           *ebpf.Program `ebpf:"failed_btf"`
 	FailedFexitExecve   *ebpf.Program `ebpf:"failed_fexit_execve"`
 	FailedFexitExecveat *ebpf.Program `ebpf:"failed_fexit_execveat"`
 	FailedRaw           *ebpf.Program `ebpf:"failed_raw"`
 	ForkBtf             *ebpf.Program `ebpf:"fork_btf"`
+	ForkFirstBtf        *ebpf.Program `ebpf:"fork_first_btf"`
+	ForkFirstRaw        *ebpf.Program `ebpf:"fork_first_raw"`
 	ForkRaw             *ebpf.Program `ebpf:"fork_raw"`
+	ForkSpareBtf        *ebpf.Program `ebpf:"fork_spare_btf"`
+	ForkSpareRaw        *ebpf.Program `ebpf:"fork_spare_raw"`
+	ForkSparedBtf       *ebpf.Program `ebpf:"fork_spared_btf"`
+	ForkSparedRaw       *ebpf.Program `ebpf:"fork_spared_raw"`
 	PrepareBtf          *ebpf.Program `ebpf:"prepare_btf"`
 	PrepareFentry       *ebpf.Program `ebpf:"prepare_fentry"`
 	PrepareKprobe       *ebpf.Program `ebpf:"prepare_kprobe"`
@@ -187,15 +264,33 @@ type processPrograms struct {
 func (p *processPrograms) Close() error {
 	return _ProcessClose(
 		p.ExecBtf,
+		p.ExecFirstBtf,
+		p.ExecFirstRaw,
 		p.ExecRaw,
+		p.ExecSpareBtf,
+		p.ExecSpareRaw,
+		p.ExecSparedBtf,
+		p.ExecSparedRaw,
 		p.ExitBtf,
+		p.ExitFirstBtf,
+		p.ExitFirstRaw,
 		p.ExitRaw,
+		p.ExitSpareBtf,
+		p.ExitSpareRaw,
+		p.ExitSparedBtf,
+		p.ExitSparedRaw,
 		p.FailedBtf,
 		p.FailedFexitExecve,
 		p.FailedFexitExecveat,
 		p.FailedRaw,
 		p.ForkBtf,
+		p.ForkFirstBtf,
+		p.ForkFirstRaw,
 		p.ForkRaw,
+		p.ForkSpareBtf,
+		p.ForkSpareRaw,
+		p.ForkSparedBtf,
+		p.ForkSparedRaw,
 		p.PrepareBtf,
 		p.PrepareFentry,
 		p.PrepareKprobe,

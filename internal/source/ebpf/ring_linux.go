@@ -65,6 +65,7 @@ type ring struct {
 	looked  int64           // when that was, ns on the boot clock
 	filling int64           // when what is read began to fill the ring buffer, ns on the boot clock; 0 = not known
 	skips   []skipping
+	spares  spares
 }
 
 func (s *ring) Name() event.Source           { return event.SourceEBPF }
@@ -151,13 +152,16 @@ func (s *ring) run() {
 	for !s.stopping() {
 		// A record that was thrown away wakes the reader but is never returned.
 		wait := time.Time{}
-		if s.HooksOnly {
+		switch {
+		case s.HooksOnly:
 			wait = time.Now()
+		case s.spares.unsure:
+			wait = time.Now().Add(spareEvery)
 		}
 		s.reader.SetDeadline(wait)
 		err := s.reader.ReadInto(&rec)
 		switch {
-		case errors.Is(err, ringbuf.ErrFlushed) || s.HooksOnly && errors.Is(err, os.ErrDeadlineExceeded):
+		case errors.Is(err, ringbuf.ErrFlushed) || !wait.IsZero() && errors.Is(err, os.ErrDeadlineExceeded):
 			rec.RawSample = rec.RawSample[:0]
 		case err != nil:
 			s.err = errLost
@@ -330,5 +334,5 @@ func (s *ring) appendSkipped(batch []event.Event, from int64) []event.Event {
 		p.seen = stats.RecursionMisses
 		batch = append(batch, s.gap(from, 0, event.Gap{Of: p.kind, Cause: fmt.Sprintf("the kernel left the program out %d times, being inside of it", n)}))
 	}
-	return batch
+	return s.appendSpared(batch)
 }
