@@ -126,7 +126,7 @@ func alertID(c *compiled, r *row, toSeq int64, n int) string {
 		h.Write(binary.AppendUvarint(nil, uint64(len(s))))
 		h.Write([]byte(s))
 	}
-	if r.seq == 0 && rl.Window == 0 && !(c.hashes.state && r.process != "") {
+	if r.seq == 0 && rl.Window == 0 && (!c.hashes.state || r.process == "") {
 		h.Write(binary.AppendUvarint(binary.AppendVarint(nil, toSeq), uint64(n)))
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
