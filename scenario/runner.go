@@ -85,7 +85,7 @@ func mayLack(why string) bool {
 	return slices.ContainsFunc(dispensable, func(d string) bool { return strings.HasPrefix(why, d) })
 }
 
-func runFile(f *File, s Setup, shared *Service, dir string) error {
+func runFile(f *File, s Setup, shared *Service, dir string) (err error) {
 	r := &runner{f: f, setup: s, agent: shared, dir: dir, env: os.Environ(), programs: map[string]*program{}}
 	sh, err := filepath.EvalSymlinks("/bin/sh")
 	if err != nil {
@@ -96,6 +96,11 @@ func runFile(f *File, s Setup, shared *Service, dir string) error {
 		"begin": strconv.FormatInt(time.Now().UnixNano(), 10), "sh": sh, "backend": s.Backend,
 	}
 	defer r.clear()
+	defer func() {
+		if r.own && err != nil { // the shared one's is not about this scenario alone
+			err = fmt.Errorf("%w\n     its agent said: %s", err, lastOf(r.agent.Log()))
+		}
+	}()
 	if f.Agent.Own {
 		if err := r.ownAgent(); err != nil {
 			return err
@@ -110,6 +115,13 @@ func runFile(f *File, s Setup, shared *Service, dir string) error {
 		}
 	}
 	return r.expect()
+}
+
+// lastOf is the end of a log, some lines of it.
+func lastOf(log string) string {
+	const most = 2000
+	log = strings.TrimSpace(log)
+	return log[max(0, len(log)-most):]
 }
 
 // ownAgent starts an agent for this scenario alone.
