@@ -61,9 +61,10 @@ enum gained { GAINED_SETUID = 1 << 0, GAINED_SETGID = 1 << 1, GAINED_CAPS = 1 <<
 
 /* Followed by args, env, exe, cwd, invoked, interp, cgroup, cgroup_v1, in this order
  * and each as long as its _len says. exe, cwd and the cgroups are names, leaf first,
- * each ended by a NUL; cgroup_v1 is empty unless there is one beside cgroup. invoked and interp are strings without one. The rest of the
- * record is not used. args and env are strings that are each ended by a NUL. A
- * failed exec has the ids of who tried, and no executable. */
+ * each ended by a NUL; cgroup_v1 is empty unless there is one beside cgroup. invoked
+ * and interp are strings without one. The rest of the record is not used. args and env
+ * are strings that are each ended by a NUL. A failed exec has the ids of who tried, and
+ * no executable. */
 struct exec_record {
 	struct head head;
 	__u32 flags; /* enum exec_flags */

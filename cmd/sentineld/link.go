@@ -85,7 +85,7 @@ func (l *link) open(ctx context.Context, serving bool) error {
 	client, err := wire.Dial(ctx, conn, wire.Hello{Session: l.session, Seq: l.seq})
 	if err != nil {
 		if child != nil {
-			err = fmt.Errorf("%w (%s: %s)", err, child.path, child.end())
+			err = fmt.Errorf("%s did not serve: %s; its reason stands above (%w)", child.path, child.end(), err)
 		}
 		return err
 	}
