@@ -1,6 +1,7 @@
 package poll
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/testenv"
 )
 
 // TestHidepid: a process that /proc hides from now on has not ended, and that some
@@ -21,7 +23,7 @@ func TestHidepid(t *testing.T) {
 	}
 	root := t.TempDir()
 	if err := unix.Mount("proc", root, "proc", 0, "hidepid=2"); err != nil {
-		t.Skipf("mount /proc: %v (needs CAP_SYS_ADMIN)", err)
+		testenv.Skip(t, fmt.Sprintf("cannot mount /proc (needs CAP_SYS_ADMIN): %v", err))
 	}
 	t.Cleanup(func() { unix.Unmount(root, unix.MNT_DETACH) })
 	cmd := exec.Command("/proc/self/exe", "-test.run=^TestHidepid$", "-test.count=1")
