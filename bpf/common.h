@@ -13,9 +13,9 @@ struct {
 /* How many records of each kind found no room. Mapped into the reader. */
 __u64 lost[KIND_MAX];
 
-/* Threads of the reader's own that began and ended: it makes some now and then to
- * see that the programs still run. */
-__u64 canary_forks, canary_exits;
+/* Threads of the reader's own that began and ended, and its execs without a path: it makes
+ * some now and then to see that the programs still run. */
+__u64 canary_forks, canary_exits, canary_failures;
 int canary_tgid;
 
 const volatile __u32 args_max = 64 << 10; /* bytes of argv kept of one exec */

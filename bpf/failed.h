@@ -112,6 +112,10 @@ static __always_inline int on_failed(long ret, const char *filename, const char 
 	/* From 512 on are the kernel's own: the call is made again. */
 	if (ret >= 0 || ret <= -512)
 		return 0;
+	if (!filename && READ(p, tgid) == canary_tgid) {
+		__sync_fetch_and_add(&canary_failures, 1);
+		return 0;
+	}
 	TRY_FAILED(1 << 10, false)
 	TRY_FAILED(FAILED_ARGS + ROOM_WORST, true)
 	return 0;

@@ -21,8 +21,8 @@ type Options struct {
 	// that a benchmark can tell their cost from the reader's.
 	HooksOnly bool
 
-	prepare [][]string // instead of prepareWays, for tests; nil = these
-	spares  int        // programs in front of each that records; 0 = as the kernel needs them
+	prepare, failed [][]string // instead of prepareWays and failedWays, for tests; nil = these
+	spares          int        // programs in front of each that records; 0 = as the kernel needs them
 }
 
 // errLost is the Err of a source whose ring buffer went away under it.

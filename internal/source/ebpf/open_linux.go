@@ -110,7 +110,7 @@ func open(o Options, l *loader, kind ebpf.ProgramType) (_ *ring, err error) {
 		ways = prepareWays
 	}
 	// In front of the core, so that no exec is seen whose begin was not.
-	if err := s.attachOne(l, ways); err != nil {
+	if err := s.attachOne(l, ways, nil); err != nil {
 		s.detail += ", privileges gained not always seen"
 		o.Log.Info("the kernel does not show what privileges an exec gives: of some it is not known", "reason", err)
 	}
@@ -118,7 +118,7 @@ func open(o Options, l *loader, kind ebpf.ProgramType) (_ *ring, err error) {
 		return nil, err
 	}
 	if o.ExecFailures {
-		if err := s.attachOne(l, failedWays); err != nil {
+		if err := s.attachFailed(l); err != nil {
 			s.detail += ", failed execs not seen"
 			o.Log.Warn("failed execs are not seen", "reason", err)
 		} else {
@@ -172,25 +172,65 @@ func (l *loader) load(programs []string, maps map[string]*ebpf.Map) (*ebpf.Colle
 	})
 }
 
-// attachOne attaches the first of several ways that the kernel has.
-func (s *ring) attachOne(l *loader, ways [][]string) error {
+// failedTries is how often the ways to see failed execs are gone through while some
+// attach and see nothing. Where a tracepoint is turned on by a change of running code,
+// an emulated CPU (QEMU 7.2, two CPUs, arm64) goes on with the old code in one of
+// twelve cases, and for good.
+const failedTries = 3
+
+// attachFailed attaches what sees failed execs, and looks whether it sees one.
+func (s *ring) attachFailed(l *loader) error {
+	ways := s.failed
+	if ways == nil {
+		ways = failedWays
+	}
+	var err error
+	for range failedTries {
+		if err = s.attachOne(l, ways, s.checkFailed); !errors.Is(err, errFailedUnseen) {
+			break
+		}
+	}
+	return err
+}
+
+// attachOne attaches the first of several ways that the kernel has, and of which works
+// says that it does. works may be nil.
+func (s *ring) attachOne(l *loader, ways [][]string, works func() error) error {
 	var errs []error
 	for _, programs := range ways {
-		c, err := l.load(programs, s.collections[0].Maps)
-		if err == nil {
-			if err = s.attach(c, programs); err == nil {
-				s.collections = append(s.collections, c)
-				return nil
-			}
-			c.Close()
+		if err := s.attachWay(l, programs, works); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", programs[0], err))
+			continue
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", programs[0], err))
+		return nil
 	}
 	return errors.Join(errs...)
 }
 
+func (s *ring) attachWay(l *loader, programs []string, works func() error) error {
+	c, err := l.load(programs, s.collections[0].Maps)
+	if err != nil {
+		return err
+	}
+	links, skips := len(s.links), len(s.skips)
+	if err = s.attach(c, programs); err == nil && works != nil {
+		err = works()
+	}
+	if err != nil {
+		for _, l := range s.links[links:] {
+			_ = l.Close() // it is given up
+		}
+		s.links, s.skips = s.links[:links], s.skips[:skips]
+		c.Close()
+		return err
+	}
+	s.collections = append(s.collections, c)
+	return nil
+}
+
+// attach attaches programs. With an error some may be: their links are the caller's to
+// close.
 func (s *ring) attach(c *ebpf.Collection, programs []string) error {
-	before := len(s.links)
 	for _, name := range programs {
 		p := c.Programs[name]
 		var l link.Link
@@ -205,10 +245,6 @@ func (s *ring) attach(c *ebpf.Collection, programs []string) error {
 			l, err = link.AttachTracing(link.TracingOptions{Program: p})
 		}
 		if err != nil {
-			for _, l := range s.links[before:] {
-				_ = l.Close() // of a way that is given up
-			}
-			s.links = s.links[:before]
 			return fmt.Errorf("attach %s: %w", name, err)
 		}
 		s.links = append(s.links, l)

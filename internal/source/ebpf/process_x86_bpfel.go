@@ -57,6 +57,7 @@ const (
 	processProgPrepareRaw          = "prepare_raw"
 	processVarArgsMax              = "args_max"
 	processVarCanaryExits          = "canary_exits"
+	processVarCanaryFailures       = "canary_failures"
 	processVarCanaryForks          = "canary_forks"
 	processVarCanaryTgid           = "canary_tgid"
 	processVarEnvMax               = "env_max"
@@ -158,14 +159,15 @@ type processMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type processVariableSpecs struct {
-	ArgsMax     *ebpf.VariableSpec `ebpf:"args_max"`
-	CanaryExits *ebpf.VariableSpec `ebpf:"canary_exits"`
-	CanaryForks *ebpf.VariableSpec `ebpf:"canary_forks"`
-	CanaryTgid  *ebpf.VariableSpec `ebpf:"canary_tgid"`
-	EnvMax      *ebpf.VariableSpec `ebpf:"env_max"`
-	HooksOnly   *ebpf.VariableSpec `ebpf:"hooks_only"`
-	Lost        *ebpf.VariableSpec `ebpf:"lost"`
-	Never       *ebpf.VariableSpec `ebpf:"never"`
+	ArgsMax        *ebpf.VariableSpec `ebpf:"args_max"`
+	CanaryExits    *ebpf.VariableSpec `ebpf:"canary_exits"`
+	CanaryFailures *ebpf.VariableSpec `ebpf:"canary_failures"`
+	CanaryForks    *ebpf.VariableSpec `ebpf:"canary_forks"`
+	CanaryTgid     *ebpf.VariableSpec `ebpf:"canary_tgid"`
+	EnvMax         *ebpf.VariableSpec `ebpf:"env_max"`
+	HooksOnly      *ebpf.VariableSpec `ebpf:"hooks_only"`
+	Lost           *ebpf.VariableSpec `ebpf:"lost"`
+	Never          *ebpf.VariableSpec `ebpf:"never"`
 }
 
 // processObjects contains all objects after they have been loaded into the kernel.
@@ -213,14 +215,15 @@ func (m *processMaps) Close() error {
 //
 // It can be passed to loadProcessObjects or ebpf.CollectionSpec.LoadAndAssign.
 type processVariables struct {
-	ArgsMax     *ebpf.Variable `ebpf:"args_max"`
-	CanaryExits *ebpf.Variable `ebpf:"canary_exits"`
-	CanaryForks *ebpf.Variable `ebpf:"canary_forks"`
-	CanaryTgid  *ebpf.Variable `ebpf:"canary_tgid"`
-	EnvMax      *ebpf.Variable `ebpf:"env_max"`
-	HooksOnly   *ebpf.Variable `ebpf:"hooks_only"`
-	Lost        *ebpf.Variable `ebpf:"lost"`
-	Never       *ebpf.Variable `ebpf:"never"`
+	ArgsMax        *ebpf.Variable `ebpf:"args_max"`
+	CanaryExits    *ebpf.Variable `ebpf:"canary_exits"`
+	CanaryFailures *ebpf.Variable `ebpf:"canary_failures"`
+	CanaryForks    *ebpf.Variable `ebpf:"canary_forks"`
+	CanaryTgid     *ebpf.Variable `ebpf:"canary_tgid"`
+	EnvMax         *ebpf.Variable `ebpf:"env_max"`
+	HooksOnly      *ebpf.Variable `ebpf:"hooks_only"`
+	Lost           *ebpf.Variable `ebpf:"lost"`
+	Never          *ebpf.Variable `ebpf:"never"`
 }
 
 // processPrograms contains all programs after they have been loaded into the kernel.

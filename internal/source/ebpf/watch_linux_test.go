@@ -135,6 +135,62 @@ func TestEventsAreEnough(t *testing.T) {
 	}
 }
 
+// A program for failed execs that is attached and sees none is passed over, and one that
+// sees none any more ends the source.
+func TestFailedExecsMustBeSeen(t *testing.T) {
+	blind := []string{"fork_btf"}
+	for _, way := range failedWays {
+		r := start(t, Options{Options: source.Options{ExecFailures: true}, failed: [][]string{blind, way}})
+		s := r.src.(*ring)
+		if s.failures != !strings.Contains(s.Detail(), ", failed execs not seen") {
+			t.Errorf("%s: failures are seen: %v, detail %q", way[0], s.failures, s.Detail())
+		}
+		if !s.failures {
+			if len(way) == 1 { // any kernel of these tests takes a tracepoint's
+				t.Errorf("%s: not seen", way[0])
+			}
+			continue
+		}
+		if err := s.look(nil); err != nil {
+			t.Errorf("%s: taken for lost: %v", way[0], err)
+		}
+		if err := exec.Command("/bin/true").Run(); err != nil {
+			t.Fatal(err)
+		}
+		before := time.Now().UnixNano()
+		if err := s.collections[0].Variables["canary_tgid"].Set(int32(-1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.look(nil); !errors.Is(err, errFailedUnseen) {
+			t.Errorf("%s: nothing was noticed: %v", way[0], err)
+		}
+		r.stop()
+		forks := map[event.ProcessKey]int{}
+		for _, e := range r.all {
+			if e.Kind == event.KindExecFailed && e.Process.PID == uint32(os.Getpid()) && e.Time < before {
+				t.Errorf("%s: its own looks are in the record: %+v", way[0], e)
+			}
+			if e.Kind == event.KindFork {
+				forks[e.Process]++
+			}
+		}
+		for process, n := range forks {
+			if n > 1 {
+				t.Errorf("%s: what was given up goes on: %v began %d times", way[0], process, n)
+			}
+		}
+	}
+
+	r := start(t, Options{Options: source.Options{ExecFailures: true}, failed: [][]string{blind}})
+	s := r.src.(*ring)
+	if want := ", failed execs not seen"; s.failures || !strings.Contains(s.Detail(), want) {
+		t.Errorf("failures are seen: %v, detail %q, want %q in it", s.failures, s.Detail(), want)
+	}
+	if err := s.look(nil); err != nil {
+		t.Errorf("what is not seen is taken for lost: %v", err)
+	}
+}
+
 // Programs that Close detaches are not taken for lost.
 func TestCloseIsNoLoss(t *testing.T) {
 	r := start(t, Options{})
