@@ -118,12 +118,7 @@ func open(o Options, l *loader, kind ebpf.ProgramType) (_ *ring, err error) {
 		return nil, err
 	}
 	if o.ExecFailures {
-		if err := s.attachFailed(l); err != nil {
-			s.detail += ", failed execs not seen"
-			o.Log.Warn("failed execs are not seen", "reason", err)
-		} else {
-			s.failures = true
-		}
+		s.openFailed(l)
 	}
 	return s, nil
 }
@@ -170,27 +165,6 @@ func (l *loader) load(programs []string, maps map[string]*ebpf.Map) (*ebpf.Colle
 	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
 		Programs: ebpf.ProgramOptions{KernelTypes: l.types}, MapReplacements: maps, Cache: l.cache,
 	})
-}
-
-// failedTries is how often the ways to see failed execs are gone through while some
-// attach and see nothing. Where a tracepoint is turned on by a change of running code,
-// an emulated CPU (QEMU 7.2, two CPUs, arm64) goes on with the old code in one of
-// twelve cases, and for good.
-const failedTries = 3
-
-// attachFailed attaches what sees failed execs, and looks whether it sees one.
-func (s *ring) attachFailed(l *loader) error {
-	ways := s.failed
-	if ways == nil {
-		ways = failedWays
-	}
-	var err error
-	for range failedTries {
-		if err = s.attachOne(l, ways, s.checkFailed); !errors.Is(err, errFailedUnseen) {
-			break
-		}
-	}
-	return err
 }
 
 // attachOne attaches the first of several ways that the kernel has, and of which works
@@ -298,7 +272,7 @@ func usable(btfFile string) error {
 func explain(err, limitErr error) error {
 	switch {
 	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
-		filtered, capable := rights()
+		filtered, capable, _ := rights()
 		switch {
 		case filtered && capable:
 			return errors.New("load BPF programs: permission denied, with the capabilities that it takes: a seccomp filter forbids bpf(2) (have it allow bpf and perf_event_open)")
@@ -315,10 +289,10 @@ func explain(err, limitErr error) error {
 // rights tells whether a seccomp filter is on, and whether this process may load
 // programs: CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, which 5.7 had in their
 // place (linux/capability.h).
-func rights() (filtered, capable bool) {
+func rights() (filtered, capable bool, err error) {
 	b, err := os.ReadFile("/proc/self/status")
 	if err != nil {
-		return false, false
+		return false, false, err
 	}
 	for line := range strings.Lines(string(b)) {
 		name, value, _ := strings.Cut(line, ":")
@@ -330,5 +304,5 @@ func rights() (filtered, capable bool) {
 			capable = err == nil && (caps>>unix.CAP_BPF&1 == 1 && caps>>unix.CAP_PERFMON&1 == 1 || caps>>unix.CAP_SYS_ADMIN&1 == 1)
 		}
 	}
-	return filtered, capable
+	return filtered, capable, nil
 }

@@ -43,6 +43,7 @@ type ring struct {
 	Options
 	detail      string             // how it is attached
 	failures    bool               // failed execs are seen
+	noFailing   bool               // see checkFailed
 	collections []*ebpf.Collection // they share the maps of the first
 	links       []link.Link
 	reader      *ringbuf.Reader

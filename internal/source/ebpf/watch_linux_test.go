@@ -3,7 +3,9 @@
 package ebpf
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -135,71 +138,139 @@ func TestEventsAreEnough(t *testing.T) {
 	}
 }
 
-// A program for failed execs that is attached and sees none is passed over, and one that
-// sees none any more ends the source.
-func TestFailedExecsMustBeSeen(t *testing.T) {
-	blind := []string{"fork_btf"}
-	for _, way := range failedWays {
-		r := start(t, Options{Options: source.Options{ExecFailures: true}, failed: [][]string{blind, way}})
-		s := r.src.(*ring)
-		if s.failures != !strings.Contains(s.Detail(), ", failed execs not seen") {
-			t.Errorf("%s: failures are seen: %v, detail %q", way[0], s.failures, s.Detail())
-		}
-		if !s.failures {
-			if len(way) == 1 { // any kernel of these tests takes a tracepoint's
-				t.Errorf("%s: not seen", way[0])
-			}
-			continue
-		}
-		if err := s.look(nil); err != nil {
-			t.Errorf("%s: taken for lost: %v", way[0], err)
-		}
-		if err := exec.Command("/bin/true").Run(); err != nil {
-			t.Fatal(err)
-		}
-		before := time.Now().UnixNano()
-		if err := s.collections[0].Variables["canary_tgid"].Set(int32(-1)); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.look(nil); !errors.Is(err, errFailedUnseen) {
-			t.Errorf("%s: nothing was noticed: %v", way[0], err)
-		}
-		r.stop()
-		forks := map[event.ProcessKey]int{}
-		for _, e := range r.all {
-			if e.Kind == event.KindExecFailed && e.Process.PID == uint32(os.Getpid()) && e.Time < before {
-				t.Errorf("%s: its own looks are in the record: %+v", way[0], e)
-			}
-			if e.Kind == event.KindFork {
-				forks[e.Process]++
-			}
-		}
-		for process, n := range forks {
-			if n > 1 {
-				t.Errorf("%s: what was given up goes on: %v began %d times", way[0], process, n)
-			}
+// blindWay attaches on every kernel of these tests, and sees no failed exec.
+var blindWay = []string{"fork_btf"}
+
+// A way to see failed execs that attaches and sees none is passed over.
+func TestBlindWayIsGivenUp(t *testing.T) {
+	needFailing(t)
+	r := start(t, Options{Options: source.Options{ExecFailures: true}, failed: [][]string{blindWay, {"failed_btf"}}})
+	s := r.src.(*ring)
+	if !s.failures || strings.Contains(s.Detail(), "not seen") {
+		t.Errorf("failures are seen: %v, detail %q", s.failures, s.Detail())
+	}
+	cmd := exec.Command("/bin/true")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.look(nil); err != nil {
+		t.Errorf("taken for lost: %v", err)
+	}
+	r.stop()
+	forks := 0
+	for _, e := range r.of(cmd.Process.Pid) {
+		if e.Kind == event.KindFork {
+			forks++
 		}
 	}
+	if forks != 1 {
+		t.Errorf("%d forks of one process: what was given up goes on", forks)
+	}
+	for _, e := range r.of(os.Getpid()) {
+		if e.Kind == event.KindExecFailed {
+			t.Errorf("its own looks are in the record: %+v", e)
+		}
+	}
+}
 
-	r := start(t, Options{Options: source.Options{ExecFailures: true}, failed: [][]string{blind}})
-	s := r.src.(*ring)
+// Where no way sees failed execs, that is said, and the rest goes on.
+func TestNoWayToSeeFailedExecs(t *testing.T) {
+	needFailing(t)
+	var log bytes.Buffer
+	o := Options{Options: source.Options{ExecFailures: true, Log: slog.New(slog.NewTextHandler(&log, nil))}, failed: [][]string{blindWay}}
+	s := start(t, o).src.(*ring)
 	if want := ", failed execs not seen"; s.failures || !strings.Contains(s.Detail(), want) {
 		t.Errorf("failures are seen: %v, detail %q, want %q in it", s.failures, s.Detail(), want)
 	}
+	if n := strings.Count(log.String(), "is given up"); n != failedTries {
+		t.Errorf("it was tried %d times, want %d:\n%s", n, failedTries, log.String())
+	}
 	if err := s.look(nil); err != nil {
-		t.Errorf("what is not seen is taken for lost: %v", err)
+		t.Errorf("taken for lost: %v", err)
+	}
+}
+
+// Each way sees failed execs of both calls; one that sees them no more is lost.
+func TestFailedExecsMustBeSeen(t *testing.T) {
+	needFailing(t)
+	for _, way := range failedWays {
+		r := start(t, Options{})
+		s := r.src.(*ring)
+		l, err := newLoader(s.Options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch err := s.attachWay(l, way, func() error { return s.checkFailed(nil) }); {
+		case errors.Is(err, errFailedUnseen):
+			t.Errorf("%s: %v", way[0], err)
+			continue
+		case err != nil && len(way) == 2: // fexit
+			t.Logf("%s: %v", way[0], err)
+			continue
+		case err != nil:
+			t.Errorf("%s: %v", way[0], err)
+			continue
+		}
+		if err := s.links[len(s.links)-1].Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.checkFailed(nil); err == nil { // of the second call alone, with fexit
+			t.Errorf("%s: nothing was noticed", way[0])
+		}
+	}
+}
+
+// needFailing skips a test where procmond makes no call that fails.
+func needFailing(t *testing.T) {
+	testenv.NeedBPF(t)
+	if filtered, _, err := rights(); filtered || err != nil {
+		testenv.Skip(t, "needs to be without a seccomp filter")
+	}
+}
+
+// Under a filter that makes execve the last call of a process none is made, and that is
+// said.
+func TestNoFailedExecUnderAFilter(t *testing.T) {
+	if os.Getenv("SENTINELD_TEST_FILTER") == "" {
+		needFailing(t)
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestNoFailedExecUnderAFilter$")
+		cmd.Env = append(os.Environ(), "SENTINELD_TEST_FILTER=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the call's number
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_EXECVE, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_KILL_PROCESS},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog))); errno != 0 {
+		t.Fatal(errno)
+	}
+	s := start(t, Options{Options: source.Options{ExecFailures: true}}).src.(*ring)
+	if want := ", failed execs not looked after"; !strings.Contains(s.Detail(), want) {
+		t.Errorf("detail %q, want %q in it", s.Detail(), want)
+	}
+	if err := s.look(nil); err != nil {
+		t.Errorf("taken for lost: %v", err)
 	}
 }
 
 // Programs that Close detaches are not taken for lost.
 func TestCloseIsNoLoss(t *testing.T) {
-	r := start(t, Options{})
+	r := start(t, Options{Options: source.Options{ExecFailures: true}})
 	s := r.src.(*ring)
 	looked := make(chan error)
 	for range 2 {
 		go func() {
 			for {
-				err := s.check(nil)
+				err := checkAll(s)
 				if err != nil || s.stopping() {
 					looked <- err
 					return
@@ -211,7 +282,7 @@ func TestCloseIsNoLoss(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if err := s.check(nil); err != nil {
+		if err := checkAll(s); err != nil {
 			t.Errorf("while it closes: %v", err)
 		}
 	}
@@ -243,4 +314,12 @@ func TestBTFFile(t *testing.T) {
 	if _, err := Open(t.Context(), Options{Options: source.Options{BTF: path}}); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("of a file without types: %v", err)
 	}
+}
+
+// checkAll is look where events are not enough.
+func checkAll(s *ring) error {
+	if err := s.check(nil); err != nil {
+		return err
+	}
+	return s.checkFailed(nil)
 }
