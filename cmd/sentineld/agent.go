@@ -218,6 +218,10 @@ func (a *agent) stored(added store.Appended) {
 	}
 }
 
+// ruleCacheKiB is the page cache of the rules' reader. It keeps nothing from one look to
+// the next: SQLite empties a reader's cache when the writer has added something.
+const ruleCacheKiB = 2000
+
 // askProcmond is how long the status waits for procmond's part.
 const askProcmond = 300 * time.Millisecond
 
@@ -276,7 +280,7 @@ func (a *agent) status() health.Agent {
 type detectSession struct{ *store.Session }
 
 func openDetectSession(ctx context.Context, dir string) (detect.Session, error) {
-	s, err := store.OpenSession(ctx, dir, store.SessionOptions{})
+	s, err := store.OpenSession(ctx, dir, store.SessionOptions{CacheKiB: ruleCacheKiB})
 	if err != nil {
 		return nil, err
 	}
