@@ -20,6 +20,7 @@ int canary_tgid;
 
 const volatile __u32 args_max = 64 << 10; /* bytes of argv kept of one exec */
 const volatile __u32 env_max = 0;	  /* bytes of environment read of one exec; 0 = none */
+const volatile bool exit_after_mm = false; /* sched_process_exit comes behind exit_mm(): until 6.15 */
 const volatile bool hooks_only = false;	  /* benchmarks: build records, submit none */
 
 static __always_inline void submit(void *record)

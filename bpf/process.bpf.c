@@ -55,19 +55,20 @@ static __always_inline int on_exit(struct task_struct *p)
 {
 	__u64 now = bpf_ktime_get_boot_ns();
 	struct signal_struct *sig = READ(p, signal);
+	struct task_struct *first = READ(p, group_leader);
 	struct exit_record *r;
 
 	/* The last thread brings live to 0 before this point. Two threads that
-	 * end together may both see 0; the reader tells by the process key.
-	 *
-	 * BUG: before 5.18 the first thread, when another one comes here between
-	 * its counting down and its setting of exit_code, is told to have ended
-	 * with 0. Seen twice in 1,400 attempts. */
+	 * end together may both see 0; the reader tells by the process key. */
 	if (READ(sig, live.counter) != 0) {
 		if (READ(p, tgid) == canary_tgid)
 			__sync_fetch_and_add(&canary_exits, 1);
 		return 0;
 	}
+	/* Before 5.18 a thread sets exit_code after it has counted down. A first one that
+	 * has its memory yet comes here later, and tells what its code is. */
+	if (exit_after_mm && first != p && READ(first, mm) && !(READ(sig, flags) & SIGNAL_GROUP_EXIT))
+		return 0;
 	r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
 	if (!r) {
 		count_lost(KIND_EXIT);
@@ -78,7 +79,7 @@ static __always_inline int on_exit(struct task_struct *p)
 	if (READ(sig, flags) & SIGNAL_GROUP_EXIT)
 		r->status = READ(sig, group_exit_code);
 	else
-		r->status = READ(p, group_leader, exit_code);
+		r->status = READ(first, exit_code);
 	r->pad = 0;
 	submit(r);
 	return 0;

@@ -147,10 +147,35 @@ func newLoader(o Options) (*loader, error) {
 		}
 	}
 	return l, errors.Join(
+		spec.Variables["exit_after_mm"].Set(l.exitAfterMM()),
 		spec.Variables["args_max"].Set(uint32(o.ArgsMax)),
 		spec.Variables["env_max"].Set(env),
 		spec.Variables["hooks_only"].Set(o.HooksOnly),
 	)
+}
+
+// exitAfterMM reports whether the kernel has let go of a task's memory when it tells that
+// the task exits. Commit "exit: move and extend sched_process_exit() tracepoint" (6.16)
+// moved it and gave it an argument. A kernel whose types cannot be read is not loaded
+// into either.
+func (l *loader) exitAfterMM() bool {
+	types := l.types
+	if types == nil {
+		var err error
+		if types, err = l.cache.Kernel(); err != nil {
+			return false
+		}
+	}
+	var def *btf.Typedef
+	if err := types.TypeByName("btf_trace_sched_process_exit", &def); err != nil {
+		return false
+	}
+	pointer, ok := def.Type.(*btf.Pointer)
+	if !ok {
+		return false
+	}
+	proto, ok := pointer.Target.(*btf.FuncProto)
+	return ok && len(proto.Params) == 2 // data, task
 }
 
 func (l *loader) load(programs []string, maps map[string]*ebpf.Map) (*ebpf.Collection, error) {

@@ -61,6 +61,7 @@ const (
 	processVarCanaryForks          = "canary_forks"
 	processVarCanaryTgid           = "canary_tgid"
 	processVarEnvMax               = "env_max"
+	processVarExitAfterMm          = "exit_after_mm"
 	processVarHooksOnly            = "hooks_only"
 	processVarLost                 = "lost"
 	processVarNever                = "never"
@@ -165,6 +166,7 @@ type processVariableSpecs struct {
 	CanaryForks    *ebpf.VariableSpec `ebpf:"canary_forks"`
 	CanaryTgid     *ebpf.VariableSpec `ebpf:"canary_tgid"`
 	EnvMax         *ebpf.VariableSpec `ebpf:"env_max"`
+	ExitAfterMm    *ebpf.VariableSpec `ebpf:"exit_after_mm"`
 	HooksOnly      *ebpf.VariableSpec `ebpf:"hooks_only"`
 	Lost           *ebpf.VariableSpec `ebpf:"lost"`
 	Never          *ebpf.VariableSpec `ebpf:"never"`
@@ -221,6 +223,7 @@ type processVariables struct {
 	CanaryForks    *ebpf.Variable `ebpf:"canary_forks"`
 	CanaryTgid     *ebpf.Variable `ebpf:"canary_tgid"`
 	EnvMax         *ebpf.Variable `ebpf:"env_max"`
+	ExitAfterMm    *ebpf.Variable `ebpf:"exit_after_mm"`
 	HooksOnly      *ebpf.Variable `ebpf:"hooks_only"`
 	Lost           *ebpf.Variable `ebpf:"lost"`
 	Never          *ebpf.Variable `ebpf:"never"`
