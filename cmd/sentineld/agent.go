@@ -143,7 +143,7 @@ func runAgent(drain, abort context.Context, o agentOptions) (err error) {
 	if err := <-piped; err != nil {
 		return fmt.Errorf("store events: %w", err)
 	}
-	return a.db.EndRun(abort, store.End{At: time.Now().UnixNano(), Covered: a.link.covered, Outage: a.link.outage})
+	return a.db.EndRun(abort, store.End{At: time.Now().UnixNano(), Covered: a.link.covered.unixNano(), Outage: a.link.outage})
 }
 
 // abortGrace is how long a stage may take to end after everything was told to.
@@ -172,7 +172,7 @@ func (a *agent) begin(ctx context.Context) error {
 		a.link.hangUp()
 		return err
 	}
-	if previous.LastEvent == 0 {
+	if previous.Reached == 0 {
 		return nil
 	}
 	cause := causeStopped
@@ -182,7 +182,7 @@ func (a *agent) begin(ctx context.Context) error {
 	case previous.Outage != "":
 		cause = previous.Outage + "; then " + causeStopped
 	}
-	a.link.resume(session, seq, max(previous.LastEvent, previous.Covered), cause)
+	a.link.resume(session, seq, previous.Reached, cause)
 	return nil
 }
 
@@ -222,14 +222,15 @@ func (a *agent) stored(added store.Appended) {
 // the next: SQLite empties a reader's cache when the writer has added something.
 const ruleCacheKiB = 2000
 
-// askProcmond is how long the status waits for procmond's part.
-const askProcmond = 300 * time.Millisecond
+// askProcmond is how long the status waits for procmond's part: within controlTimeout.
+const askProcmond = time.Second
 
 // status says how the agent is.
 func (a *agent) status() health.Agent {
+	collector, silent := a.link.ask(askProcmond)
 	h := health.Agent{
 		State: health.Healthy, Version: cli.ThisBuild().Version, PID: os.Getpid(), Started: a.started.UnixNano(),
-		DataDir: a.o.DataDir, Collector: a.link.ask(askProcmond), Restarts: a.link.restarts.Load(),
+		DataDir: a.o.DataDir, Collector: collector, Restarts: a.link.restarts.Load(),
 	}
 	worse := func(s health.State, format string, args ...any) {
 		h.State = h.State.Worse(s)
@@ -237,7 +238,11 @@ func (a *agent) status() health.Agent {
 	}
 	if why := a.link.down.Load(); why != nil {
 		h.NoEvents = *why
-		worse(health.Degraded, "no events come in: %s", *why)
+	} else if !silent.IsZero() {
+		h.NoEvents = fmt.Sprintf("procmond has not answered since %s", shortTime(silent.UnixNano()))
+	}
+	if h.NoEvents != "" {
+		worse(health.Degraded, "no events come in: %s", h.NoEvents)
 	}
 	if c := h.Collector; c != nil {
 		if why := c.Blind[event.KindExecFailed.String()]; why != "" {

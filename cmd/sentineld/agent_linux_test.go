@@ -201,7 +201,27 @@ func TestSeparateProcmondRestarted(t *testing.T) {
 func TestHungProcmond(t *testing.T) {
 	l := newLab(t)
 	l.run()
-	if err := syscall.Kill(l.procmond(), syscall.SIGSTOP); err != nil {
+	begin, procmond := time.Now(), l.procmond()
+	if err := syscall.Kill(procmond, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	l.mark("meanwhile")
+	const silent = "procmond has not answered since "
+	for range 2 {
+		if _, missing, code := l.querySince(begin); code != 3 || !strings.Contains(missing, "no events come in: "+silent) {
+			t.Errorf("a query while procmond hangs: code %d, %s", code, missing)
+		}
+		if a, code := l.status(); code != 3 || a.State != health.Degraded || !strings.HasPrefix(a.NoEvents, silent) {
+			t.Errorf("status while procmond hangs: code %d, %s: %v", code, a.State, a.Reasons)
+		}
+	}
+	if err := syscall.Kill(procmond, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if rows, missing, code := l.querySince(begin); code != 0 || !strings.Contains(rows, "/bin/true meanwhile") {
+		t.Errorf("a query when it goes on: code %d, %s\n%s", code, missing, rows)
+	}
+	if err := syscall.Kill(procmond, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -358,4 +378,19 @@ func TestWithoutPrivileges(t *testing.T) {
 		t.Errorf("%d lines say what is missing:\n%s", n, l.out)
 	}
 	l.want("SELECT count(*) AS n FROM forks", 0)
+}
+
+// TestQuerySeesWhatWasBefore asks at once for what has just been executed.
+func TestQuerySeesWhatWasBefore(t *testing.T) {
+	l := newLab(t)
+	l.run("--alert-output", "none")
+	begin := time.Now()
+	for i := range 10 {
+		marker := fmt.Sprintf("just-now-%d", i)
+		l.mark(marker)
+		if rows, missing, code := l.querySince(begin); code != 0 || !strings.Contains(rows, "/bin/true "+marker+`"`) {
+			t.Errorf("%s is not there: code %d, %s\n%s", marker, code, missing, rows)
+		}
+	}
+	l.stop()
 }

@@ -40,6 +40,8 @@ func (a *alertsListCmd) Run(ctx context.Context, c *config.Config, std streams) 
 	if err != nil {
 		return err
 	}
+	question := question{dir: c.DataDir, r: r}
+	question.catchUp(ctx, time.Now())
 	stmt, _, err := s.Prepare("SELECT * FROM alerts WHERE ?1 = '' OR state = ?1 ORDER BY ts DESC LIMIT ?2")
 	if err != nil {
 		return err
@@ -89,7 +91,7 @@ func (a *alertsListCmd) Run(ctx context.Context, c *config.Config, std streams) 
 	if hurt > 0 {
 		err = incomplete(std.err, fmt.Sprintf("events were lost in the time range of %s of these", plural(hurt, "alert")))
 	}
-	if missing := tellMissing(ctx, s, question{dir: c.DataDir, r: r}, std.err); missing != nil {
+	if missing := tellMissing(ctx, s, question, std.err); missing != nil {
 		return missing
 	}
 	return err

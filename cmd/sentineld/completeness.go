@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
+
+	"github.com/dustin/go-humanize"
 
 	"github.com/sentineld/sentineld/internal/cli"
 	"github.com/sentineld/sentineld/internal/store"
@@ -17,6 +20,52 @@ type question struct {
 	dir      string
 	r        store.TimeRange // that the session was narrowed to
 	failures bool            // it is about failed execs too
+	late     string          // what it does not cover of what the agent knows of; see catchUp
+}
+
+// catchUpTime is how long an answer waits for what happened before its question.
+const catchUpTime = 2 * time.Second
+
+// catchUp waits until what happened before now, and is in the range, is in the store:
+// there is none on its way, which takes two looks, or something newer is stored. What
+// has not come in time is late.
+func (q *question) catchUp(ctx context.Context, now time.Time) {
+	target := now.UnixNano()
+	if q.r.Until != 0 {
+		target = min(target, q.r.Until)
+	}
+	const pause = 50 * time.Millisecond
+	for seen := uint64(math.MaxUint64); ; {
+		a, err := askAgent(ctx, q.dir)
+		if err != nil || a.NoEvents != "" || a.Collector == nil || a.Pipeline == nil {
+			return // notCovered says it
+		}
+		c, p := a.Collector, a.Pipeline
+		if p.Newest >= target && p.Newest <= time.Now().UnixNano() {
+			return
+		}
+		waiting := c.Backlog + c.Held + c.Queue + p.Queued
+		known := p.Events
+		for _, n := range c.Events {
+			known += n
+		}
+		if waiting == 0 && known == seen {
+			return
+		}
+		if time.Since(now) > catchUpTime {
+			if waiting > 0 {
+				q.late = fmt.Sprintf("what happened after %s is still on its way: %s in the kernel, %s in procmond, %s in sentineld", shortTime(p.Newest),
+					humanize.IBytes(uint64(c.Backlog)), humanize.IBytes(uint64(c.Queue)), plural(int64(p.Queued), "event"))
+			}
+			return
+		}
+		seen = known
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // tellMissing says on stderr, one line each, and by its error, why an answer is
@@ -54,15 +103,20 @@ func (q question) notCovered(ctx context.Context, s *store.Session, now int64) (
 	if q.r.Since != 0 && q.r.Since < c.From {
 		why = append(why, "nothing was recorded before "+shortTime(c.From))
 	}
+	if q.late != "" {
+		why = append(why, q.late)
+	}
 	until := min(q.r.Until, now)
 	if until == 0 {
 		until = now
 	}
-	if until <= c.Until {
-		return why, nil
-	}
 	after := "after " + shortTime(c.Until)
-	if c.Until == 0 {
+	switch {
+	case c.Until > now: // it says nothing of what was recorded since
+		after = fmt.Sprintf("lately (the clock was set back from %s)", shortTime(c.Until))
+	case until <= c.Until:
+		return why, nil
+	case c.Until == 0:
 		after = "at all"
 	}
 	a, err := askAgent(ctx, q.dir)

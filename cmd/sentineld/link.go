@@ -45,34 +45,39 @@ type link struct {
 	child   *child // nil when procmond was running already
 	session string // place in the stream up to which everything was handed on
 	seq     uint64 //
-	seen    int64  // time of the newest event handed on, Unix ns; 0 = none ever
+	seen    moment // of the newest event handed on
 	live    []event.Event
 	inSync  bool
 	outage  string // why events may be missing until the connection is back, "" = none are
-	covered int64  // after run: up to when nothing is missing unsaid, Unix ns
+	covered moment // after run: up to when nothing is missing unsaid
 
-	asked    atomic.Int64 // when the child was told to end, Unix ns
+	asked    atomic.Pointer[moment] // when the child was told to end
 	restarts atomic.Uint64
 	down     atomic.Pointer[string] // why there is no connection at the moment
 
 	mu      sync.Mutex
-	current *wire.Client           // for ask
-	latest  *health.Collector      // what it said last
-	answers chan *health.Collector // capacity 1
+	current *wire.Client      // for ask
+	latest  *health.Collector // what it said last
+	asking  *wire.Client      // owes ask an answer; owned by it
+	silent  time.Time         // since when it does not answer; zero = it does
+	answers chan struct{}     // capacity 1: latest is an answer
 }
 
 func newLink(o linkOptions, items chan<- pipeline.Item) *link {
-	l := &link{o: o, items: items, answers: make(chan *health.Collector, 1)}
+	l := &link{o: o, items: items, answers: make(chan struct{}, 1)}
 	starting := "procmond is being started"
 	l.down.Store(&starting)
 	return l
 }
 
 // resume tells where the stream was left by an earlier run, before open. seen is
-// the time up to which that run has seen what happened; outage is the cause of
+// up to when that run has seen what happened, Unix ns, 0 = it has seen nothing; outage is the cause of
 // the gap from there, if there turns out to be one.
 func (l *link) resume(session string, seq uint64, seen int64, outage string) {
-	l.session, l.seq, l.seen, l.outage = session, seq, seen, outage
+	l.session, l.seq, l.seen, l.outage = session, seq, moment{}, outage
+	if seen != 0 {
+		l.seen = momentAt(seen)
+	}
 }
 
 // open connects: to a procmond that serves, else to one that it starts, unless
@@ -137,7 +142,7 @@ func (l *link) run(drain, abort context.Context) {
 		if drain.Err() != nil || abort.Err() != nil {
 			l.covered = l.seen
 			if err == nil && l.child != nil && l.child.end() == endedWell { // it has handed over all until then
-				l.covered = max(l.seen, l.asked.Load())
+				l.covered = later(l.seen, *l.asked.Load())
 			}
 			return
 		}
@@ -192,7 +197,8 @@ func (l *link) serve(drain, abort context.Context) error {
 	defer l.hangUp()
 	stopDrain := context.AfterFunc(drain, func() {
 		if l.child != nil {
-			l.asked.Store(time.Now().UnixNano())
+			asked := momentAt(time.Now().UnixNano())
+			l.asked.Store(&asked)
 			l.child.terminate() // it hands over what it has, and hangs up
 			l.child.killAfter(childDrain)
 		} else {
@@ -227,7 +233,7 @@ func (l *link) tellOutage(ctx context.Context) error {
 		l.outage = ""
 		return nil
 	}
-	if l.seen == 0 { // nothing was ever recorded: there is nothing to be missing from
+	if l.seen.isZero() { // nothing was ever recorded: there is nothing to be missing from
 		l.seq = 0
 		return nil
 	}
@@ -238,7 +244,7 @@ func (l *link) tellOutage(ctx context.Context) error {
 	l.seq, l.outage = 0, ""
 	now := time.Now().UnixNano()
 	return l.send(ctx, pipeline.Item{Events: []event.Event{{
-		Kind: event.KindGap, Source: event.SourceAgent, Known: event.KnownTime, Time: min(l.seen, now),
+		Kind: event.KindGap, Source: event.SourceAgent, Known: event.KnownTime, Time: min(l.seen.unixNano(), now),
 		Gap: &event.Gap{Until: now, Cause: cause},
 	}}})
 }
@@ -251,11 +257,8 @@ func (l *link) take(ctx context.Context, m wire.Message) error {
 	case wire.TypeBatch:
 		l.live, l.inSync = nil, false
 		item.Events = m.Events
-		for i := range m.Events {
-			// A hash is no event: what happened before it may still be on its way.
-			if m.Events[i].Kind != event.KindHash {
-				l.seen = max(l.seen, m.Events[i].Time)
-			}
+		if at := event.Newest(m.Events); at != 0 {
+			l.seen = later(l.seen, momentAt(at))
 		}
 	case wire.TypeSync:
 		l.live, l.inSync = append(l.live, m.Events...), true
@@ -267,8 +270,8 @@ func (l *link) take(ctx context.Context, m wire.Message) error {
 		item.Live, item.Now = l.live, time.Now().UnixNano()
 		if n := len(l.live); n > 0 {
 			item.Now = l.live[n-1].Time
-			if l.seen == 0 { // the record begins with this list
-				l.seen = l.live[0].Time
+			if l.seen.isZero() { // the record begins with this list
+				l.seen = momentAt(l.live[0].Time)
 			}
 		}
 		l.live, l.inSync = nil, false
@@ -281,7 +284,7 @@ func (l *link) take(ctx context.Context, m wire.Message) error {
 		l.latest = &status
 		l.mu.Unlock()
 		select {
-		case l.answers <- &status:
+		case l.answers <- struct{}{}:
 		default:
 		}
 		return nil
@@ -311,28 +314,46 @@ func (l *link) hangUp() {
 	}
 }
 
-// ask gets procmond's status as it is now, or the last known one when it does
-// not answer in time. Safe for concurrent use with everything but itself.
-func (l *link) ask(timeout time.Duration) *health.Collector {
+// ask gets procmond's status as it is now. When it does not answer in time, what it
+// said last, and since when it does not. Safe for concurrent use with everything but
+// itself.
+func (l *link) ask(timeout time.Duration) (c *health.Collector, silent time.Time) {
 	l.mu.Lock()
-	client, latest := l.current, l.latest
+	client := l.current
 	l.mu.Unlock()
-	if client == nil {
-		return latest
+	begin := time.Now()
+	answered := client == nil || l.answer(client, time.After(timeout)) // of none others say what is wrong
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case answered:
+		l.silent = time.Time{}
+	case l.silent.IsZero():
+		l.silent = begin
 	}
+	return l.latest, l.silent
+}
+
+// answer asks and waits. One question is on its way at a time: those that nobody reads
+// fill the pipe, and then a write does not return.
+func (l *link) answer(client *wire.Client, timeout <-chan time.Time) bool {
 	select {
 	case <-l.answers: // a late one
+		l.asking = nil
 	default:
 	}
-	if client.Ask() != nil {
-		return latest
+	if l.asking != client && client.Ask() != nil {
+		return false
 	}
+	first := l.asking != client
+	l.asking = client
 	select {
-	case now := <-l.answers:
-		return now
-	case <-time.After(timeout):
-		return latest
+	case <-l.answers:
+	case <-timeout:
+		return false
 	}
+	l.asking = nil
+	return first || l.answer(client, timeout) // it may have been of before
 }
 
 // child is a procmond that we started, with its standard streams as the

@@ -53,6 +53,8 @@ func (q *queryCmd) Run(ctx context.Context, c *config.Config, std streams) error
 	if err != nil {
 		return err
 	}
+	question := question{dir: c.DataDir, r: r}
+	question.catchUp(ctx, time.Now())
 	stmt, reads, err := s.Prepare(q.SQL)
 	if err != nil {
 		return cli.Usage(fmt.Errorf("query: %w", explainSQL(s, q.SQL, err)))
@@ -97,8 +99,8 @@ func (q *queryCmd) Run(ctx context.Context, c *config.Config, std streams) error
 		return err
 	}
 	if readsView(q.SQL, reads, func(view string) bool { return view != "gaps" }) {
-		failures := readsView(q.SQL, reads, func(view string) bool { return view == "exec_failures" })
-		return tellMissing(ctx, s, question{c.DataDir, r, failures}, std.err)
+		question.failures = readsView(q.SQL, reads, func(view string) bool { return view == "exec_failures" })
+		return tellMissing(ctx, s, question, std.err)
 	}
 	return nil
 }

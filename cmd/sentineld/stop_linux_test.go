@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -84,6 +86,7 @@ func TestStopWithoutProcmond(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.run("--alert-output", "none", "--procmond", script)
+	begin := time.Now()
 	seen := l.execute("seen")
 	l.waitMark(seen.marker)
 	if err := os.Remove(goOn); err != nil {
@@ -94,8 +97,8 @@ func TestStopWithoutProcmond(t *testing.T) {
 	}
 	l.wait("the loss to be noticed", func() bool { a, _ := l.status(); return a.NoEvents != "" })
 	unseen := l.execute("unseen")
-	if rows, code := l.querySince("1h"); len(rows) == 0 || code != 3 {
-		t.Errorf("a query while no events come in: code %d", code)
+	if rows, missing, code := l.querySince(begin); rows == "" || code != 3 || !strings.Contains(missing, "no events come in: ") {
+		t.Errorf("a query while no events come in: code %d, %s", code, missing)
 	}
 	l.stop()
 	l.start("--alert-output", "none")
@@ -109,12 +112,15 @@ func TestStopWithoutProcmond(t *testing.T) {
 	l.stop()
 }
 
-// querySince asks for the execs of a range of time.
-func (l *lab) querySince(since string) (out []byte, code int) {
+// querySince asks for the execs of a range of time, and gets what is said of missing
+// ones, too.
+func (l *lab) querySince(since time.Time) (rows, missing string, code int) {
 	l.Helper()
-	cmd := exec.Command(filepath.Join(l.bin, "sentineld"), "query", "--data-dir", l.dir, "--since", since, "SELECT pid FROM execs")
-	out, _ = cmd.Output() // the code says it
-	return out, cmd.ProcessState.ExitCode()
+	var out, errs strings.Builder
+	cmd := exec.Command(filepath.Join(l.bin, "sentineld"), "query", "--data-dir", l.dir, "--since", strconv.FormatInt(since.UnixNano(), 10), "SELECT cmdline FROM execs")
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	_ = cmd.Run() // the code says it
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
 // slowProcmond makes a procmond that waits for a file before it starts.

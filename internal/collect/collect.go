@@ -83,6 +83,7 @@ type Stats struct {
 	Syncs     uint64                 // snapshots taken
 	Resyncs   uint64                 // of these, after a loss
 	Live      int                    // processes in the table
+	Held      int                    // events that wait for a snapshot to be complete
 	Hash      HashStats
 }
 
@@ -299,6 +300,7 @@ func (c *Collector) release(ctx context.Context, l look) error {
 		return err
 	}
 	for _, batch := range l.held {
+		c.count.Held -= len(batch)
 		lost, err := c.live(ctx, batch)
 		if err != nil {
 			return err
@@ -367,6 +369,8 @@ func (c *Collector) scan(ctx context.Context, src source.Source, snapshot func(c
 		}
 		l.held = append(l.held, batch)
 		n += len(batch)
+		c.count.Held += len(batch)
+		c.publish(nil)
 		c.passed(batch)
 		if end == 0 || c.newest >= end {
 			return end != 0

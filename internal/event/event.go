@@ -229,3 +229,18 @@ type Gap struct {
 	// not encoded.
 	Healed bool
 }
+
+// Newest is until when a batch tells what happened, Unix ns; 0 = of no time. A hash is
+// no event: what happened before it may still be on its way.
+func Newest(batch []Event) (at int64) {
+	for i := range batch {
+		switch e := &batch[i]; {
+		case e.Kind == KindHash:
+		case e.Gap != nil:
+			at = max(at, e.Gap.Until)
+		default:
+			at = max(at, e.Time)
+		}
+	}
+	return at
+}

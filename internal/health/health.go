@@ -39,6 +39,7 @@ type Collector struct {
 	Failures bool              `json:"exec_failures"`     // failed execs were asked for
 	Syncs    uint64            `json:"syncs"`             // snapshots taken
 	Resyncs  uint64            `json:"resyncs"`           // of these, after a loss
+	Held     int               `json:"held"`              // events that wait for a snapshot to be complete
 	Queue    int               `json:"queue_bytes"`       // not yet stored by sentineld
 	Backlog  int               `json:"backlog_bytes"`     // of events in the kernel's buffer, not yet read
 	Buffer   int               `json:"buffer_bytes"`      // the size of that; 0 = the source has none
@@ -80,7 +81,8 @@ type Pipeline struct {
 	Events uint64 `json:"events"` // received since the start
 	Stored uint64 `json:"stored"` // in the store, durable
 	Queued int    `json:"queued"` // received and not yet stored
-	LagNS  int64  `json:"lag_ns"` // age of the newest event when it was stored, latest batch
+	Newest int64  `json:"newest"` // time of the newest event of the latest batch that was stored, Unix ns
+	LagNS  int64  `json:"lag_ns"` // its age at that time
 }
 
 // Loss is what the agent stored gaps for since its start, whoever lost it: the

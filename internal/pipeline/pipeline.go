@@ -82,7 +82,7 @@ type Pipeline struct {
 
 	events, stored atomic.Uint64
 	queued         atomic.Int64
-	lag            atomic.Int64
+	newest, lag    atomic.Int64
 	failure        atomic.Pointer[string] // why the store takes nothing at the moment
 
 	// Owned by Run.
@@ -104,7 +104,9 @@ func (p *Pipeline) Status() (s health.Pipeline, failure string) {
 	if f := p.failure.Load(); f != nil {
 		failure = *f
 	}
-	return health.Pipeline{Events: p.events.Load(), Stored: p.stored.Load(), Queued: int(p.queued.Load()), LagNS: p.lag.Load()}, failure
+	return health.Pipeline{
+		Events: p.events.Load(), Stored: p.stored.Load(), Queued: int(p.queued.Load()), Newest: p.newest.Load(), LagNS: p.lag.Load(),
+	}, failure
 }
 
 // Run stores what comes from in until it is closed, and then returns nil. With
@@ -177,7 +179,10 @@ func (p *Pipeline) flush(ctx context.Context) error {
 	if n := len(p.batch); n > 0 {
 		p.stored.Add(uint64(n))
 		p.queued.Add(-int64(n))
-		p.lag.Store(time.Now().UnixNano() - p.batch[n-1].Time)
+		if at := event.Newest(p.batch); at != 0 {
+			p.newest.Store(at)
+			p.lag.Store(time.Now().UnixNano() - at)
+		}
 	}
 	if p.ack != nil {
 		p.ack()

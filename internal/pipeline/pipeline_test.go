@@ -129,7 +129,7 @@ func TestBatchByDelay(t *testing.T) {
 		}
 		time.Sleep(2 * time.Millisecond)
 		r.disk.want(t, "append 1,2,3 at s/2", "ack 2")
-		want := health.Pipeline{Events: 3, Stored: 3, LagNS: int64(50 * time.Millisecond)}
+		want := health.Pipeline{Events: 3, Stored: 3, Newest: time.Date(2000, 1, 1, 0, 0, 0, 2e8, time.UTC).UnixNano(), LagNS: int64(50 * time.Millisecond)}
 		if s, failure := r.Status(); s != want || failure != "" {
 			t.Errorf("status %+v %q, want %+v", s, failure, want)
 		}

@@ -47,9 +47,11 @@ func (db *DB) append(ctx context.Context, batch []event.Event, also func() error
 			}
 		}
 		if also != nil {
-			return also()
+			if err := also(); err != nil {
+				return err
+			}
 		}
-		return nil
+		return db.reach(event.Newest(batch))
 	})
 	if err != nil {
 		return Appended{}, fmt.Errorf("append %d events: %w", len(batch), err)

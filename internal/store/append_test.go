@@ -274,7 +274,7 @@ func TestRunsPositionAndCursors(t *testing.T) {
 		}
 	}
 	r, err := db.BeginRun(ctx, Begin{Boot: testBoot, At: at(10)})
-	if wanted := (Run{ID: 1, Started: at(1), Boot: testBoot, Session: "s1", SessionSeq: 9, LastEvent: at(2)}); err != nil || r != wanted {
+	if wanted := (Run{ID: 1, Started: at(1), Boot: testBoot, Session: "s1", SessionSeq: 9, Reached: at(2)}); err != nil || r != wanted {
 		t.Errorf("previous run %+v, %v, want %+v", r, err, wanted)
 	}
 	if s, n, _ := db.Position(ctx); s != "s1" || n != 9 {

@@ -55,8 +55,8 @@ func TestGapsGoOn(t *testing.T) {
 	db = open(t, dir) // the other was not closed, as after a crash: what is on disk is enough
 	appendAll(t, db, gapEvent(at(41), at(50), blind))
 	want(t, "after a crash", gapRows(t, db), "10 | 50 | any | <null> | poll")
-	if previous, err := db.BeginRun(t.Context(), Begin{Boot: testBoot, At: at(60)}); err != nil || previous.LastEvent != at(50) {
-		t.Errorf("the record reaches to %d, %v, want the gap's end", previous.LastEvent, err)
+	if previous, err := db.BeginRun(t.Context(), Begin{Boot: testBoot, At: at(60)}); err != nil || previous.Reached != at(50) {
+		t.Errorf("the record reaches to %d, %v, want the gap's end", previous.Reached, err)
 	}
 
 	// What is not told on, is of another kind or cause, or is counted, is a row.

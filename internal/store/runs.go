@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/sentineld/sentineld/internal/event"
 	"zombiezen.com/go/sqlite"
@@ -18,9 +19,9 @@ type Run struct {
 	Boot       event.BootID
 	Session    string // of the collector's stream, see Position
 	SessionSeq uint64
-	// LastEvent is the time of the newest event in the store when the next run
-	// began: where what that one did not see starts.
-	LastEvent int64
+	// Reached is where what the next run did not see starts, Unix ns by the clock of
+	// now: up to there nothing is missing unsaid. 0 = nothing was ever recorded.
+	Reached int64
 }
 
 // Begin is how a run began.
@@ -36,13 +37,8 @@ func (db *DB) BeginRun(ctx context.Context, b Begin) (previous Run, err error) {
 		if previous, err = db.lastRun(); err != nil {
 			return err
 		}
-		for kind, table := range kindTables {
-			if table != "" {
-				previous.LastEvent = max(previous.LastEvent, db.keys[kind].max)
-			}
-		}
-		for _, g := range db.gaps { // up to its end somebody was there to tell it
-			previous.LastEvent = max(previous.LastEvent, g.until)
+		if previous.Reached, err = db.reached(b.Boot, previous.Covered); err != nil {
+			return err
 		}
 		return query(db.conn, "INSERT INTO run_rows(started, boot, redacted, failures) VALUES (?, ?, ?, ?) RETURNING id",
 			func(s *sqlite.Stmt) { db.run = s.ColumnInt64(0) }, b.At, b.Boot[:], bit(!db.o.Unredacted), bit(b.Failures))
@@ -65,8 +61,12 @@ type End struct {
 // EndRun records that the run that BeginRun recorded came to its end.
 func (db *DB) EndRun(ctx context.Context, e End) error {
 	err := db.locked(ctx, func() error {
-		return query(db.conn, "UPDATE run_rows SET ended = ?, covered = ?, outage = nullif(?, '') WHERE id = ?", func(*sqlite.Stmt) {},
+		err := query(db.conn, "UPDATE run_rows SET ended = ?, covered = ?, outage = nullif(?, '') WHERE id = ?", func(*sqlite.Stmt) {},
 			e.At, e.Covered, e.Outage, db.run)
+		if err != nil {
+			return err
+		}
+		return db.reach(e.Covered)
 	})
 	if err != nil {
 		return fmt.Errorf("end run: %w", err)
@@ -82,6 +82,45 @@ func (db *DB) lastRun() (r Run, err error) {
 		r.Covered, r.Outage = s.ColumnInt64(6), s.ColumnText(7)
 	})
 	return r, err
+}
+
+// reached is where what a run on boot does not see starts. The clock may have been
+// set since then, back too: what counts is the boot clock, and that nothing of a
+// boot was seen before it began.
+func (db *DB) reached(boot event.BootID, covered int64) (at int64, err error) {
+	for kind, table := range kindTables {
+		if table != "" {
+			at = max(at, db.keys[kind].max)
+		}
+	}
+	for _, g := range db.gaps { // up to its end somebody was there to tell it
+		at = max(at, g.until)
+	}
+	at = max(at, covered)
+	if db.bootTime == 0 || at == 0 {
+		return at, nil
+	}
+	const last = "SELECT reached, boot FROM run_rows WHERE reached IS NOT NULL ORDER BY id DESC LIMIT 1"
+	err = query(db.conn, last, func(s *sqlite.Stmt) {
+		var on event.BootID
+		if s.ColumnBytes(1, on[:]); on == boot {
+			at = db.bootTime + s.ColumnInt64(0)
+		} else {
+			at = min(at, db.bootTime)
+		}
+	})
+	return at, err
+}
+
+// reach records that the run has seen what happened until a time, Unix ns.
+func (db *DB) reach(until int64) error {
+	if db.run == 0 || db.bootTime == 0 || until == 0 {
+		return nil
+	}
+	s := db.st.reach
+	s.BindInt64(1, min(until, time.Now().UnixNano())-db.bootTime)
+	s.BindInt64(2, db.run)
+	return step(s)
 }
 
 // Position is up to where the collector's stream is stored: the last session

@@ -1,6 +1,10 @@
 package store
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/sentineld/sentineld/internal/event"
+)
 
 // Whether a run redacted stays on record, and of a run before there was
 // redaction it is not known.
@@ -31,4 +35,45 @@ func TestRunsView(t *testing.T) {
 		"-1760000000000000000 | <null> | <null> | 1 | 1970-01-01T00:00:00.000000000Z",
 		"1000000000 | 2000000000 | 1 | 1 | 2025-10-09T08:53:21.000000000Z",
 		"3000000000 | <null> | 0 | 1 | 2025-10-09T08:53:23.000000000Z")
+}
+
+// What a run did not see begins where the one before ended, also when the clock was set
+// back in between or while that ran; and nothing of a boot was seen before it began.
+func TestReachedWhenTheClockIsSet(t *testing.T) {
+	for name, test := range map[string]struct {
+		boot  event.BootID
+		ahead int64 // of the clock at the event, s
+		end   bool  // the run came to its end
+		want  int64
+	}{
+		"clock is right":       {testBoot, 0, true, at(12)},
+		"killed":               {testBoot, 0, false, at(11)},
+		"was ahead":            {testBoot, 3600, true, at(12)},
+		"was ahead and killed": {testBoot, 3600, false, at(11)},
+		"was behind":           {testBoot, -3600, true, at(12)},
+		"ahead, other boot":    {event.BootID{9}, 3600, true, bootNS},
+		"behind, other boot":   {event.BootID{9}, -3600, true, at(12 - 3600)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			boot, ctx := bootNS+test.ahead*1e9, t.Context()
+			db, err := Open(ctx, Options{Dir: t.TempDir(), BootTime: func() int64 { return boot }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			if _, err := db.BeginRun(ctx, Begin{Boot: testBoot, At: at(10 + test.ahead)}); err != nil {
+				t.Fatal(err)
+			}
+			appendAll(t, db, exitEvent(2, at(11+test.ahead), 0, 0))
+			if test.end {
+				if err := db.EndRun(ctx, End{At: at(13 + test.ahead), Covered: at(12 + test.ahead)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			boot = bootNS
+			if r, err := db.BeginRun(ctx, Begin{Boot: test.boot, At: at(20)}); err != nil || r.Reached != test.want {
+				t.Errorf("it reaches to %d, %v, want %d", r.Reached-bootNS, err, test.want-bootNS)
+			}
+		})
+	}
 }

@@ -148,7 +148,7 @@ type statements struct {
 	alertFold, alertRepeat  *sqlite.Stmt
 	alertKnown, alertInsert *sqlite.Stmt
 	gapExtend, gapIn        *sqlite.Stmt
-	alertHurt               *sqlite.Stmt
+	alertHurt, reach        *sqlite.Stmt
 
 	execFind, execHash, hash, hashesDone *sqlite.Stmt
 	binaryBefore, binarySeen, binaryNext *sqlite.Stmt
@@ -194,6 +194,7 @@ func (st *statements) prepare(conn *sqlite.Conn) error {
 		{&st.binaryNext, "UPDATE binary_rows SET previous = ?2 WHERE exe = ?1 AND sha256 <> ?2 AND first_seen > ?3 AND previous IS NULL"},
 		{&st.cursor, "INSERT INTO cursors VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq"},
 		{&st.position, "UPDATE run_rows SET session = ?, session_seq = ? WHERE id = ?"},
+		{&st.reach, "UPDATE run_rows SET reached = max(coalesce(reached, ?1), ?1) WHERE id = ?2"},
 		{&st.alertFold, `SELECT n, last_seen FROM alert_rows
 			WHERE rule_id = ? AND key = ? AND state <> 'closed' ORDER BY last_seen DESC LIMIT 1`},
 		{&st.alertRepeat, `UPDATE alert_rows SET count = count + ?2, last_seen = max(last_seen, ?3),

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sentineld/sentineld/internal/health"
+	"github.com/sentineld/sentineld/internal/store"
+)
+
+// TestCatchUp asks agents that are behind, or are not.
+func TestCatchUp(t *testing.T) {
+	now := time.Now()
+	newest := func(d time.Duration) *health.Pipeline { return &health.Pipeline{Newest: now.Add(d).UnixNano()} }
+	for name, test := range map[string]struct {
+		agent func(look uint64) health.Agent
+		until int64
+		late  string
+		waits bool
+	}{
+		"at rest": {agent: func(uint64) health.Agent {
+			return health.Agent{Collector: &health.Collector{}, Pipeline: newest(-time.Hour)}
+		}},
+		"busy": {agent: func(uint64) health.Agent {
+			return health.Agent{Collector: &health.Collector{Backlog: 1, Queue: 2}, Pipeline: newest(time.Nanosecond)}
+		}},
+		"behind, and the question is of before": {until: now.Add(-61 * time.Minute).UnixNano(), agent: func(uint64) health.Agent {
+			return health.Agent{Collector: &health.Collector{Backlog: 1 << 20}, Pipeline: newest(-time.Hour)}
+		}},
+		"comes to rest": {agent: func(look uint64) health.Agent {
+			return health.Agent{Collector: &health.Collector{Events: map[string]uint64{"exec": min(look, 3)}}, Pipeline: newest(-time.Hour)}
+		}},
+		"events do not move": {waits: true, late: "Z is still on its way: 1.0 MiB in the kernel, 0 B in procmond, 7 events in sentineld",
+			agent: func(uint64) health.Agent {
+				p := newest(-time.Hour)
+				p.Queued = 7
+				return health.Agent{Collector: &health.Collector{Backlog: 1 << 20}, Pipeline: p}
+			}},
+		"the newest is of a clock that was ahead": {waits: true, late: "is still on its way", agent: func(uint64) health.Agent {
+			return health.Agent{Collector: &health.Collector{Held: 5}, Pipeline: newest(time.Hour)}
+		}},
+		"none come in": {agent: func(uint64) health.Agent {
+			return health.Agent{NoEvents: "x", Collector: &health.Collector{Backlog: 1}, Pipeline: newest(-time.Hour)}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			now = time.Now()
+			dir, look := t.TempDir(), uint64(0)
+			stop, err := serveControl(dir, func() health.Agent { look++; return test.agent(look) }, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stop()
+			q := question{dir: dir, r: store.TimeRange{Until: test.until}}
+			q.catchUp(t.Context(), now)
+			if waited := time.Since(now) >= catchUpTime; waited != test.waits || !strings.Contains(q.late, test.late) || test.late == "" && q.late != "" {
+				t.Errorf("late %q, waited: %v", q.late, waited)
+			}
+		})
+	}
+}
