@@ -29,7 +29,8 @@ const (
 	afterComma               // user,SECRET
 	afterPercent             // user%SECRET
 	afterEqual               // name=SECRET, where any name will do
-	afterPass                // pass:SECRET, where other prefixes name a place (openssl-passphrase-options(1))
+	afterPass                // pass:SECRET, key:SECRET, where other prefixes name a place (openssl-passphrase-options(1)) or something else
+	afterLast                // [algorithm:]name:SECRET
 	afterSlash               // user/SECRET@place
 	userinfo                 // user:SECRET@host
 	header                   // Name: SECRET

@@ -27,7 +27,18 @@ var (
 		bools: "xvnZASWQNI", values: "DHhpUYRXO", skip: noCommand}
 	samba = &program{rules: []rule{letter("-U", afterPercent, either), {flag: "--user", kind: afterPercent}}, bools: "LNkgqEP",
 		values: "cIpWsDndml", skip: noCommand, then: sambaWord}
-	snmp = &program{rules: []rule{letter("-c", whole, either), letter("-A", whole, either), letter("-X", whole, either),
+	// sambaTool has flags for every attribute of a user, most of which take a value.
+	sambaTool = &program{
+		rules: append([]rule{{flag: "--random-password", kind: nothing}}, samba.rules...), bools: "NPV", values: "HsdWnOlik", skip: noCommand,
+		flags: "help version no-pass machine-pass use-username-as-cn must-change-at-next-login smartcard-required clear-smartcard-required",
+		then:  behind(whole, "user create .", "user add ."),
+	}
+	// minio is Midnight Commander by the same name, which has no such words.
+	minio = &program{longs: "api path config-dir", values: "C", skip: noCommand,
+		then: behind(whole, "alias set . . .", "config host add . . .", "admin user add . .")}
+	// dnsKey is of dig and nsupdate: -y [algorithm:]name:SECRET.
+	dnsKey = &program{rules: []rule{letter("-y", afterLast, either)}, bools: "46dDgiromTvVu", skip: noCommand}
+	snmp   = &program{rules: []rule{letter("-c", whole, either), letter("-A", whole, either), letter("-X", whole, either),
 		{flag: "-3m", kind: whole}, {flag: "-3M", kind: whole}}, values: "vuaxlntrOIMmC", skip: noCommand}
 	zip    = &program{rules: []rule{letter("-P", whole, either)}, bools: "rqvjoemXylnfCuL9", skip: noCommand}
 	seven  = &program{rules: []rule{letter("-p", whole, attached)}, skip: noCommand}
@@ -107,7 +118,7 @@ var programs = map[string]*program{
 
 	"ldapsearch": ldap, "ldapadd": ldap, "ldapmodify": ldap, "ldapdelete": ldap, "ldapmodrdn": ldap, "ldapcompare": ldap, "ldapwhoami": ldap,
 	"ldapexop": ldap, "ldappasswd": ldapSet,
-	"smbclient": samba, "rpcclient": samba, "smbget": samba, "smbcacls": samba, "smbcquotas": samba, "smbtree": samba, "winexe": samba,
+	"smbclient": samba, "rpcclient": samba, "smbget": samba, "smbcacls": samba, "smbcquotas": samba, "smbtree": samba, "winexe": samba, "samba-tool": sambaTool,
 	"net":     {rules: samba.rules, bools: "LNkgqEP", values: "IpWswndlr", slashes: true, skip: noCommand, then: netWord},
 	"snmpget": snmp, "snmpwalk": snmp, "snmpbulkwalk": snmp, "snmpbulkget": snmp, "snmpset": snmp, "snmpgetnext": snmp, "snmptrap": snmp,
 	"snmpinform": snmp, "snmptable": snmp, "snmpstatus": snmp, "snmptranslate": snmp, "snmpdf": snmp,
@@ -115,7 +126,7 @@ var programs = map[string]*program{
 	"openssl": {
 		rules: []rule{
 			{flag: "-passin", kind: afterPass}, {flag: "-passout", kind: afterPass}, {flag: "-pass", kind: afterPass}, {flag: "-password", kind: afterPass},
-			{flag: "-kdfopt", kind: afterPass}, {flag: "-macopt", kind: afterColon}, {flag: "-psk", kind: whole}, letter("-k", whole, apart), letter("-K", whole, either),
+			{flag: "-kdfopt", kind: afterPass}, {flag: "-macopt", kind: afterPass}, {flag: "-hmac", kind: whole}, {flag: "-psk", kind: whole}, letter("-k", whole, apart), letter("-K", whole, either),
 			{flag: "-in", kind: other}, {flag: "-out", kind: other}, {flag: "-salt", kind: other}, {flag: "-rand", kind: other},
 		},
 		subs: "passwd", skip: noCommand,
@@ -169,7 +180,15 @@ var programs = map[string]*program{
 	"twine": {rules: []rule{letter("-p", whole, apart)}, skip: noCommand},
 	"vault": vault, "bao": vault,
 	"snyk": {skip: noCommand, then: next("auth")}, "ngrok": {skip: noCommand, then: next("authtoken", "add-authtoken")},
-	"bw": {skip: noCommand, then: next("unlock")},
+	"bw": {rules: []rule{{flag: "--session", kind: whole}}, longs: "method code passwordenv passwordfile", skip: noCommand, then: behind(whole, "unlock", "login .")},
+	"mc": minio, "mcli": minio, "minio-mc": minio,
+	"etcdctl": {
+		rules: []rule{{flag: "--user", kind: afterColon}, {flag: "--username", kind: afterColon}, letter("-u", afterColon, either)},
+		longs: "endpoints cacert cert key command-timeout dial-timeout keepalive-time keepalive-timeout discovery-srv write-out", values: "woC",
+		skip: noCommand, then: behind(afterColon, "user add"),
+	},
+	"swaks": {rules: []rule{{flag: "-ap", kind: whole}, {flag: "--ap", kind: whole}}, optional: true, skip: noCommand},
+	"dig":   dnsKey, "kdig": dnsKey, "nsupdate": dnsKey, "knsupdate": dnsKey,
 
 	"wlfreerdp": freerdp, "sdl-freerdp": freerdp, "xfreerdp": freerdp, "wfreerdp": freerdp,
 	"rdesktop": {rules: []rule{letter("-p", whole, either)}, values: "udnscklgtar", skip: noCommand},

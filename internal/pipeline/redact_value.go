@@ -2,8 +2,8 @@ package pipeline
 
 import "strings"
 
-// bearer is what authType notes.
-const bearer = 1
+// bearer is what authType notes, apart from the bits of behind.
+const bearer = 1 << 7
 
 // value replaces the secret in text[from:], which has that kind.
 func (r *Redactor) value(c *command, k kind, w word, from int, n nature) {
@@ -40,10 +40,14 @@ func (r *Redactor) value(c *command, k kind, w word, from int, n nature) {
 			begin = -1
 		}
 	case afterPass:
-		for _, s := range [...]string{"pass:", "hexpass:", "secret:", "hexsecret:"} {
+		for _, s := range [...]string{"pass:", "hexpass:", "secret:", "hexsecret:", "key:", "hexkey:"} {
 			if strings.HasPrefix(t, s) {
 				begin = from + len(s)
 			}
+		}
+	case afterLast:
+		if i := strings.LastIndexByte(t, ':'); i >= 0 {
+			begin = from + i + 1
 		}
 	case afterSlash:
 		if !strings.HasPrefix(t, "/") {

@@ -45,6 +45,35 @@ func nth(n int, k kind) func(*command, string) kind {
 	}
 }
 
+// behind makes the word behind one of these phrases a secret. In a phrase . is any
+// word; there are up to 7.
+func behind(k kind, phrases ...string) func(*command, string) kind {
+	words := make([][]string, len(phrases))
+	for i, p := range phrases {
+		words[i] = strings.Fields(p)
+	}
+	return func(c *command, w string) kind {
+		if c.seen != "" {
+			return nothing
+		}
+		if c.args == 1 && w[:min(1, len(w))] == "+" { // cargo +nightly login
+			c.args = 0
+			return nothing
+		}
+		found, at := nothing, c.args-1
+		for i, p := range words { // noted has those that it is not
+			switch {
+			case c.noted&(1<<i) != 0 || at > len(p):
+			case at == len(p):
+				found = k
+			case p[at] != "." && p[at] != w:
+				c.noted |= 1 << i
+			}
+		}
+		return found
+	}
+}
+
 func textWord(c *command, _ string) kind {
 	if c.seen != "" {
 		return commandText
