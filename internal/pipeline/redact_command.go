@@ -16,6 +16,8 @@ type command struct {
 	noted   uint8    // which flags of program.notes were seen, or what then noted
 	entry   *program // executes what follows
 	joined  bool     // prog executes what its arguments are together
+	sealed  bool     // a flag made its value a secret
+	held    []edit   // of a value, for a flag behind it that does
 }
 
 // kind is what of a word is a secret.
@@ -44,6 +46,8 @@ const (
 	entry                    // none, it executes what follows (docker run --entrypoint)
 	asUser                   // none, a command follows
 	authType                 // none; a bearer's has no name of a user
+	seals                    // none, the flag makes one of what is sealable
+	sealable                 // all of it, with a flag that seals before or behind it
 	code                     // text of a program in another language
 )
 
@@ -207,6 +211,10 @@ func (r *Redactor) known(c *command, w word) bool {
 		}
 		switch rest, ok := cutFlag(t, rule.flag); {
 		case !ok, rule.kind == nothing && rest != "":
+		case rule.kind == seals && (rest == "" || rest == "=true"):
+			r.edits = append(r.edits, c.held...)
+			c.sealed = true
+			return true
 		case strings.HasSuffix(rule.flag, ":") || rule.form == attached && rest != "":
 			r.value(c, rule.kind, w, len(t)-len(rest), secret)
 			return true

@@ -33,6 +33,8 @@ var (
 		flags: "help version no-pass machine-pass use-username-as-cn must-change-at-next-login smartcard-required clear-smartcard-required",
 		then:  behind(whole, "user create .", "user add ."),
 	}
+	pulumi = &program{rules: []rule{{flag: "--secret", kind: afterEqual, after: "set-all"}, {flag: "--secret", kind: seals}}, subs: "set set-all",
+		longs: "stack cwd color config-file type", values: "sC", skip: noCommand, then: pulumiWord}
 	// minio is Midnight Commander by the same name, which has no such words.
 	minio = &program{longs: "api path config-dir", values: "C", skip: noCommand,
 		then: behind(whole, "alias set . . .", "config host add . . .", "admin user add . .")}
@@ -178,7 +180,7 @@ var programs = map[string]*program{
 	"gh":    {rules: []rule{{flag: "-b", kind: whole, after: "secret"}, {flag: "--body", kind: whole, after: "secret"}}, subs: "secret", skip: noCommand},
 	"glab":  {rules: []rule{{flag: "-t", kind: whole, after: "login"}}, subs: "login", skip: noCommand},
 	"twine": {rules: []rule{letter("-p", whole, apart)}, skip: noCommand},
-	"vault": vault, "bao": vault,
+	"vault": vault, "bao": vault, "pulumi": pulumi, "esc": pulumi,
 	"snyk": {skip: noCommand, then: next("auth")}, "ngrok": {skip: noCommand, then: next("authtoken", "add-authtoken")},
 	"bw": {rules: []rule{{flag: "--session", kind: whole}}, longs: "method code passwordenv passwordfile", skip: noCommand, then: behind(whole, "unlock", "login .")},
 	"mc": minio, "mcli": minio, "minio-mc": minio,

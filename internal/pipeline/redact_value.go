@@ -17,6 +17,12 @@ func (r *Redactor) value(c *command, k kind, w word, from int, n nature) {
 	switch k {
 	case whole:
 		begin = from
+	case sealable:
+		before := len(r.edits)
+		if r.secret(w, from, end, n); !c.sealed {
+			c.held = append(c.held, r.edits[before:]...)
+			r.edits = r.edits[:before]
+		}
 	case twice:
 		begin, c.next = from, whole
 	case target:

@@ -153,6 +153,23 @@ func nmcliWord(c *command, w string) kind {
 	return settings(c, w)
 }
 
+// pulumiWord: pulumi config set NAME SECRET --secret, pulumi env set PLACE NAME SECRET.
+func pulumiWord(c *command, w string) kind {
+	switch {
+	case c.seen != "set":
+		if w == "env" {
+			c.noted = 1
+		}
+	case c.args == 3+int(c.noted):
+		if natureOf(w) != harmless {
+			c.next = whole
+		}
+	case c.args == 4+int(c.noted):
+		return sealable
+	}
+	return nothing
+}
+
 // encryptWord: ansible-vault encrypt_string SECRET.
 func encryptWord(c *command, _ string) kind {
 	if c.seen != "" {
