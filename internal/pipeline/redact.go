@@ -266,9 +266,9 @@ func suspicious(s string) bool {
 		case 'k', 'K': // token, cookie, psk, key; sk-, sk_
 			found = letter(i-1, 'o') && (letter(i-2, 't') || letter(i+1, 'i')) || letter(i+1, 'e') && letter(i+2, 'y') ||
 				letter(i-1, 's') && (letter(i-2, 'p') || is(i+1, '-') || is(i+1, '_'))
-			found = found || letter(i-1, 'o') && letter(i-2, 'o') && is(i+1, 's') // hooks.slack.com, webhooks/
-		case 'g': // glrt-, gldt-
-			found = is(i+1, 'l') && is(i+3, 't') && is(i+4, '-')
+			found = found || letter(i-1, 'o') && letter(i-2, 'o') && (is(i+1, 's') || strings.HasPrefix(s[i+1:], ".office")) // hooks.slack.com, webhooks/, webhook.office.com
+		case 'g': // glrt-, gldt-; api.telegram.org
+			found = is(i+1, 'l') && is(i+3, 't') && is(i+4, '-') || strings.HasSuffix(s[:i], "tele")
 		case 'c', 'C': // secret; credential
 			found = letter(i+1, 'r') && (letter(i-1, 'e') || letter(i+2, 'e') && letter(i+3, 'd'))
 		case 'h', 'H': // auth

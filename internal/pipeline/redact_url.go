@@ -34,28 +34,38 @@ func (r *Redactor) url(w word, from, at int) int {
 }
 
 // webhooks are URLs that are a secret: who knows one may write. What names the
-// place stays.
+// place stays, and so does what follows.
 var webhooks = [...]struct {
-	host, path string
-	names      int // of the place, behind path
+	host, path string // of a host and those below it
+	names      int    // of the place, behind path
+	end        byte   // of each
 }{
-	{"hooks.slack.com", "/services/", 2}, {"discord.com", "/api/webhooks/", 1}, {"discordapp.com", "/api/webhooks/", 1},
+	{"hooks.slack.com", "/services/", 2, '/'}, {"hooks.slack.com", "/triggers/", 2, '/'}, {"hooks.slack.com", "/workflows/", 3, '/'},
+	{"discord.com", "/api/webhooks/", 1, '/'}, {"discord.com", "/api/v10/webhooks/", 1, '/'}, {"discord.com", "/api/v9/webhooks/", 1, '/'},
+	{"discordapp.com", "/api/webhooks/", 1, '/'}, {"webhook.office.com", "/webhookb2/", 2, '/'}, {"hooks.zapier.com", "/hooks/catch/", 1, '/'},
+	{"api.telegram.org", "/bot", 1, ':'}, {"api.telegram.org", "/file/bot", 1, ':'},
 }
+
+// pathEnds end a word of the path of a URL.
+const pathEnds = "/:?# \t\r\n\"'`<>;&|()\\"
 
 // webhook looks at a URL with the host text[at:end], and returns up to where it has
 // looked.
 func (r *Redactor) webhook(w word, at, end int) int {
+	host := w.text[at:end]
 	for _, h := range webhooks {
 		path, ok := strings.CutPrefix(w.text[end:], h.path)
-		if !ok || w.text[at:end] != h.host {
+		if below, is := strings.CutSuffix(host, h.host); !ok || !is || below != "" && below[len(below)-1] != '.' {
 			continue
 		}
 		from := len(w.text) - len(path)
-		to := from + indexAny(path, " \t\r\n\"'`?#<>;&|()\\")
+		to := from + indexAny(path, pathEnds)
 		for range h.names {
-			if i := strings.IndexByte(w.text[from:to], '/'); i >= 0 {
-				from += i + 1
+			if to == len(w.text) || w.text[to] != h.end {
+				return at - 1
 			}
+			from = to + 1
+			to = from + indexAny(w.text[from:], pathEnds)
 		}
 		r.secret(w, from, to, secret)
 		return to - 1

@@ -105,6 +105,8 @@ func (r *Redactor) noSecret(c *command, k kind, w word, from int) {
 		*c = command{start: true}
 		r.begin(c, w)
 		return
+	case userinfo: // curl takes a URL without its scheme, too
+		r.webhook(w, from, from+indexAny(t, "/"))
 	case code:
 		w.code = true
 	case module:
