@@ -93,7 +93,8 @@ func (r *Redactor) redirection(t string, i, level int, here *string) int {
 
 // hereDocument looks at the lines behind the line break at t[i], up to one that is
 // end, and returns where that ends. Each is read as one of commands, which it is
-// for sh and ssh, and so that a quote in a sentence goes no further.
+// for sh and ssh, and so that a quote in a sentence goes no further, and as one of
+// SQL.
 func (r *Redactor) hereDocument(t string, i, level int, end string) int {
 	for i < len(t) {
 		i++
@@ -101,7 +102,9 @@ func (r *Redactor) hereDocument(t string, i, level int, end string) int {
 		if strings.Trim(line, "\t\r") == end {
 			return i + len(line)
 		}
-		r.script(word{text: line, level: level, off: i}, 0, nil)
+		w := word{text: line, level: level, off: i}
+		r.script(w, 0, nil)
+		r.statement(w)
 		i += len(line)
 	}
 	return i

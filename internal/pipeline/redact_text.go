@@ -83,6 +83,8 @@ func (r *Redactor) text(w word, from int) {
 			}
 		case '\'', '"':
 			i = r.sql(w, from, i)
+		case 'b', 'B':
+			i = r.unquoted(w, from, i)
 		case '>':
 			i = r.element(w, from, i)
 		case '-':
@@ -172,10 +174,14 @@ func (r *Redactor) pair(w word, from, eq int) int {
 		to := r.codeValue(w, value, n)
 		return max(eq, to-1)
 	}
-	if w.level == 0 && value < len(t) && (t[value] == '"' || t[value] == '\'') {
-		to := value + 1 + quoteEnd(t[value+1:], t[value])
+	quote := value
+	if value+1 < len(t) && t[value+1] == '\'' && (t[value] == 'N' || t[value] == 'E') { // of SQL
+		quote++
+	}
+	if (w.level == 0 || begin > from) && quote < len(t) && (t[quote] == '"' || t[quote] == '\'') {
+		to := quote + 1 + quoteEnd(t[quote+1:], t[quote])
 		if to+1 >= len(t) || strings.IndexByte("&;, \n", t[to+1]) >= 0 {
-			r.secret(w, value+1, to, n)
+			r.secret(w, quote+1, to, n)
 			return max(eq, to-1)
 		}
 	}
