@@ -99,7 +99,7 @@ func (r *Redactor) Exec(x *event.Exec) {
 		if p == nil && x.Exe == "" { // not known: of a path of too many names, or nothing was executed
 			p = r.lookup(x.Invoked)
 		}
-		if p != nil || x.Truncated || r.custom() || isTitle(x.Args) || suspicious(x.Args) {
+		if p != nil && !p.searches || x.Truncated || r.custom() || isTitle(x.Args) || suspicious(x.Args) {
 			r.args(x, p)
 		}
 	}

@@ -37,6 +37,7 @@ const (
 	userinfo                 // user:SECRET@host
 	header                   // Name: SECRET
 	cookies                  // name=SECRET, else a file
+	credentials              // [scheme] SECRET, behind a header whose quotes are missing; or a place
 	twice                    // all of it and of the next word
 	target                   // [domain/]user:SECRET@host
 	named                    // none, it names the next word
@@ -53,6 +54,13 @@ const (
 
 // step takes the next word of a command.
 func (r *Redactor) step(c *command, w word) {
+	r.take(c, w)
+	if t := w.text; t != "" && t[len(t)-1] == ':' && (c.prog == nil || !c.prog.searches) && isHeaderAlone(t[:len(t)-1]) {
+		c.pending, c.nature, c.option = credentials, secret, true
+	}
+}
+
+func (r *Redactor) take(c *command, w word) {
 	t := w.text
 	if c.pending != nothing {
 		k := c.pending

@@ -20,6 +20,7 @@ type program struct {
 	multi    bool   // it is the program that argv[0] names
 	latest   bool   // exec -l stands for a container
 	slashes  bool   // what begins with one slash is a flag
+	searches bool   // its words are what to look for, and where
 	starts   string // and so are these
 	subs     string // subcommands that matter
 	runs     string // of those, with a command behind them

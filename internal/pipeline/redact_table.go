@@ -58,6 +58,8 @@ var (
 	storesRun = &program{skip: noCommand, subs: "config configure set run exec", runs: "run exec", then: settings}
 	stores    = &program{skip: noCommand, subs: "config configure set config:set", then: settings}
 
+	search = &program{searches: true, skip: noCommand}
+
 	shell = &program{shell: true, values: "oO", longs: "rcfile init-file", bools: "abefhilmnprstuvxBCDEHPST"}
 	plain = &program{} // the first word that is no flag is a command
 	// multiCall is as plain, and by argv[0] it is that program.
@@ -245,6 +247,7 @@ var programs = map[string]*program{
 	"expect": {rules: codes("-c")}, "guile": {rules: codes("-c")}, "r": lua, "octave": {rules: codes("--eval"), skip: noCommand},
 	"deno": {skip: noCommand, then: nth(2, code)}, "emacs": {rules: codes("--eval", "-eval", "--execute", "-execute"), skip: noCommand},
 	"vi": vim, "vim": vim, "nvim": vim,
+	"grep": search, "egrep": search, "fgrep": search, "zgrep": search, "rg": search, "ag": search, "ack": search,
 
 	"gdb": {rules: codes("-ex", "-iex", "--eval-command", "-eval-command"), skip: noCommand, starts: "--args"},
 }

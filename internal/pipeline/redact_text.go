@@ -265,6 +265,36 @@ func fieldEnd(t string, begin, value int) int {
 // schemes of authentication stay: Bearer [redacted].
 var schemes = [...]string{"bearer ", "basic ", "token ", "digest ", "negotiate ", "apikey ", "ntlm ", "aws4-hmac-sha256 "}
 
+func isScheme(t string) bool {
+	for _, s := range schemes {
+		if strings.EqualFold(t, s[:len(s)-1]) {
+			return true
+		}
+	}
+	return false
+}
+
+// isHeaderAlone tells whether a word without its last colon is such a header: one of a
+// command line whose quotes are missing, -H Authorization: Bearer SECRET.
+func isHeaderAlone(t string) bool {
+	begin := nameBefore(t, 0, len(t))
+	name := strings.TrimPrefix(t[begin:], "-H")
+	return (begin == 0 || strings.IndexByte("=\"'", t[begin-1]) >= 0) && isHeader(name, true)
+}
+
+// isPlace tells what a program is told to talk to from a secret: curl -H
+// Authorization: URL leaves the header out.
+func isPlace(t string) bool {
+	host := t[:indexAny(t, "/:?#")]
+	top := host[strings.LastIndexByte(host, '.')+1:]
+	for i := range len(top) {
+		if !isLower(top[i]) {
+			return strings.Contains(t, "://") || strings.Count(host, ".") == 3 && isPort(top)
+		}
+	}
+	return host == "localhost" || strings.Contains(t, "://") || len(top) < len(host) && 2 <= len(top) && len(top) <= 6
+}
+
 // colon looks at the : at i, which may be that of a header or within JSON.
 func (r *Redactor) colon(w word, from, i int) int {
 	t := w.text

@@ -78,6 +78,10 @@ func (r *Redactor) value(c *command, k kind, w word, from int, n nature) {
 			begin = min(from+len(name)+1, end)
 			begin += len(w.text[begin:]) - len(strings.TrimLeft(w.text[begin:], " "))
 		}
+	case credentials:
+		if !isScheme(t) && !isPlace(t) {
+			begin = from
+		}
 	case cookies:
 		if strings.IndexByte(t, '=') > 0 {
 			begin = from
@@ -105,6 +109,10 @@ func (r *Redactor) noSecret(c *command, k kind, w word, from int) {
 		*c = command{start: true}
 		r.begin(c, w)
 		return
+	case credentials:
+		if isScheme(t) {
+			c.pending, c.nature, c.option = whole, secret, true
+		}
 	case userinfo: // curl takes a URL without its scheme, too
 		r.webhook(w, from, from+indexAny(t, "/"))
 	case code:
