@@ -36,6 +36,7 @@ const (
 	afterSlash               // user/SECRET@place
 	userinfo                 // user:SECRET@host
 	header                   // Name: SECRET
+	sigil                    // >SECRET, another byte before it
 	cookies                  // name=SECRET, else a file
 	credentials              // [scheme] SECRET, behind a header whose quotes are missing; or a place
 	twice                    // all of it and of the next word
@@ -45,6 +46,7 @@ const (
 	commandWord              // none, it is the program of one
 	module                   // none, it names what goes on (python -m)
 	entry                    // none, it executes what follows (docker run --entrypoint)
+	owner                    // none, two more words behind it are, or one
 	asUser                   // none, a command follows
 	authType                 // none; a bearer's has no name of a user
 	seals                    // none, the flag makes one of what is sealable

@@ -57,7 +57,7 @@ var flagHarmless = map[string]bool{"with": true, "same": true, "cpu": true, "vcp
 var keysOf = map[string]nature{
 	"api": secret, "access": secret, "secret": secret, "private": keyFile, "auth": secret, "account": secret, "shared": secret,
 	"subscription": secret, "preshared": secret, "application": secret, "functions": secret, "decryption": secret, "hmac": secret,
-	"encryption": secret, "encrypt": secret, "master": secret, "signing": secret, "storage": secret, "session": secret, "psk": secret,
+	"encryption": secret, "encrypt": secret, "master": secret, "signing": secret, "storage": secret, "session": secret, "psk": secret, "wep": secret,
 }
 
 // harmlessBefore are words that make what follows no secret: a place in a list

@@ -35,6 +35,7 @@ var (
 	}
 	pulumi = &program{rules: []rule{{flag: "--secret", kind: afterEqual, after: "set-all"}, {flag: "--secret", kind: seals}}, subs: "set set-all",
 		longs: "stack cwd color config-file type", values: "sC", skip: noCommand, then: pulumiWord}
+	kadmin = &program{rules: append(texts("-q"), letter("-w", whole, either)), skip: noCommand}
 	// minio is Midnight Commander by the same name, which has no such words.
 	minio = &program{longs: "api path config-dir", values: "C", skip: noCommand,
 		then: behind(whole, "alias set . . .", "config host add . . .", "admin user add . .")}
@@ -50,9 +51,10 @@ var (
 		letter("-A", authType, either), {flag: "--auth-type", kind: authType}}, skip: noCommand}
 	spray   = &program{rules: []rule{letter("-p", whole, either), letter("-H", whole, either)}, bools: "d", skip: noCommand}
 	ansible = &program{rules: []rule{letter("-a", commandText, either), {flag: "--args", kind: commandText}}, skip: noCommand}
-	az      = &program{rules: []rule{{flag: "-p", kind: whole, after: "login"}, {flag: "--value", kind: whole, after: "secret"}}, subs: "login secret config", skip: noCommand, then: settings}
-	aws     = &program{rules: []rule{{flag: "--value", kind: whole, after: "put-parameter"}}, skip: noCommand, subs: "configure put-parameter", then: settings}
-	vault   = &program{rules: []rule{{flag: "-method", kind: other}, {flag: "-path", kind: other}}, subs: "login kv write unseal unwrap token", skip: noCommand, then: vaultWord}
+	az      = &program{rules: []rule{{flag: "-p", kind: whole, after: "login"}, {flag: "--value", kind: whole, after: "secret"},
+		{flag: "-p", kind: whole, after: "sql"}, {flag: "-p", kind: whole, after: "mysql"}, {flag: "-p", kind: whole, after: "postgres"}}, subs: "login secret config sql mysql postgres", skip: noCommand, then: settings}
+	aws   = &program{rules: []rule{{flag: "--value", kind: whole, after: "put-parameter"}}, skip: noCommand, subs: "configure put-parameter", then: settings}
+	vault = &program{rules: []rule{{flag: "-method", kind: other}, {flag: "-path", kind: other}, {flag: "-nonce", kind: other}}, subs: "login kv write unseal rekey unwrap token", skip: noCommand, then: vaultWord}
 	// postgres asks for the password.
 	postgres  = &program{rules: []rule{{flag: "--password", kind: nothing}}, skip: noCommand}
 	storesRun = &program{skip: noCommand, subs: "config configure set run exec", runs: "run exec", then: settings}
@@ -79,8 +81,11 @@ var (
 			"no-deps service-ports use-aliases build quiet-pull remove-orphans dry-run compatibility oom-kill-disable sig-proxy no-stdin latest replace rmi " +
 			"rootfs env-host no-hosts no-hostname read-only-tmpfs disable-content-trust version",
 	}
-	podman = ofPodman()
-	kube   = &program{skip: noCommand, dashes: true, rules: []rule{{flag: "--from-literal", kind: afterEqual}, {flag: "-p", kind: whole, after: "login"}},
+	podman     = ofPodman()
+	secretsSet = &program{subs: "secrets", skip: noCommand, then: vaultWord}
+	certipy    = &program{rules: []rule{letter("-p", whole, apart), {flag: "-hashes", kind: whole}}, skip: noCommand}
+	logins     = &program{rules: []rule{{flag: "-p", kind: whole, after: "login"}}, subs: "login", skip: noCommand}
+	kube       = &program{skip: noCommand, dashes: true, rules: []rule{{flag: "--from-literal", kind: afterEqual}, {flag: "-p", kind: whole, after: "login"}},
 		subs: "login"}
 )
 
@@ -123,8 +128,10 @@ var programs = map[string]*program{
 	"ldapsearch": ldap, "ldapadd": ldap, "ldapmodify": ldap, "ldapdelete": ldap, "ldapmodrdn": ldap, "ldapcompare": ldap, "ldapwhoami": ldap,
 	"ldapexop": ldap, "ldappasswd": ldapSet,
 	"smbclient": samba, "rpcclient": samba, "smbget": samba, "smbcacls": samba, "smbcquotas": samba, "smbtree": samba, "winexe": samba, "samba-tool": sambaTool,
-	"net":     {rules: samba.rules, bools: "LNkgqEP", values: "IpWswndlr", slashes: true, skip: noCommand, then: netWord},
-	"snmpget": snmp, "snmpwalk": snmp, "snmpbulkwalk": snmp, "snmpbulkget": snmp, "snmpset": snmp, "snmpgetnext": snmp, "snmptrap": snmp,
+	"ldbsearch": samba, "ldbadd": samba, "ldbmodify": samba, "ldbdel": samba, "ldbedit": samba,
+	"smbpasswd": {rules: append([]rule{letter("-w", whole, either)}, samba.rules...), bools: "axdenmsL", skip: noCommand},
+	"net":       {rules: samba.rules, bools: "LNkgqEP", values: "IpWswndlr", slashes: true, skip: noCommand, then: netWord},
+	"snmpget":   snmp, "snmpwalk": snmp, "snmpbulkwalk": snmp, "snmpbulkget": snmp, "snmpset": snmp, "snmpgetnext": snmp, "snmptrap": snmp,
 	"snmpinform": snmp, "snmptable": snmp, "snmpstatus": snmp, "snmptranslate": snmp, "snmpdf": snmp,
 
 	"openssl": {
@@ -142,7 +149,7 @@ var programs = map[string]*program{
 		},
 	},
 	"mkpasswd": {values: "mSRPpldcC", longs: "rounds method salt password-fd", skip: noCommand, then: nth(1, whole)},
-	"useradd":  {rules: []rule{letter("-p", whole, either)}, skip: noCommand}, "usermod": {rules: []rule{letter("-p", whole, either)}, skip: noCommand},
+	"useradd":  {rules: []rule{letter("-p", whole, either)}, skip: noCommand}, "usermod": {rules: []rule{letter("-p", whole, either)}, skip: noCommand}, "groupadd": letters("-p"), "groupmod": letters("-p"),
 	"htpasswd":      {bools: "cmBdspDv5", notes: "bn", values: "Cr", skip: noCommand, then: htpasswdWord},
 	"ansible-vault": {subs: "encrypt_string", values: "n", longs: "name stdin-name vault-id encrypt-vault-id output", skip: noCommand, then: encryptWord},
 	"psql":          postgres, "pg_dump": postgres, "pg_dumpall": postgres, "pg_restore": postgres, "pg_basebackup": postgres, "pgbench": postgres,
@@ -150,19 +157,33 @@ var programs = map[string]*program{
 	"openvpn": others("--auth-user-pass"), "vncviewer": others("-passwd", "--passwd"), "puttygen": others("--old-passphrase", "--new-passphrase"),
 	"duplicity": others("--encrypt-key", "--encrypt-secret-keyring", "--sign-key"), "etcd": others("--auth-token", "--initial-cluster-token"),
 	"wpa_passphrase": {skip: noCommand, then: nth(2, whole)}, "nmcli": {values: "gfmcew", bools: "tpash", longs: "get-values fields mode colors escape wait", skip: noCommand, then: nmcliWord},
-	"rclone":      {subs: "obscure password", skip: noCommand, then: rcloneWord},
+	"rclone":      {subs: "obscure password create update", skip: noCommand, then: rcloneWord},
 	"pkcs11-tool": {rules: []rule{{flag: "--pin", kind: whole}, {flag: "--so-pin", kind: whole}, letter("-p", whole, apart)}, skip: noCommand},
 
 	"rabbitmqctl": {values: "nt", longs: "node timeout", subs: "add_user change_password authenticate_user", skip: noCommand, then: thirdWord}, "rabbitmqadmin": letters("-p"),
 	"mosquitto_passwd": {bools: "cDHU", notes: "bn", skip: noCommand, then: htpasswdWord}, "redis-benchmark": {rules: []rule{letter("-a", whole, apart)}, skip: noCommand},
+	"cypher-shell": letters("-p"), "neo4j-admin": {skip: noCommand, then: next("set-initial-password")}, "hdbsql": letters("-p"), "sqlline": {rules: []rule{letter("-p", whole, apart)}, skip: noCommand},
+	"vsql": letters("-w"), "aql": letters("-P"), "asadm": letters("-P"), "mydumper": letters("-p"), "myloader": letters("-p"), "mssql-cli": letters("-P"),
+	"db2": {skip: noCommand, then: behind(whole, "connect to . user . using", "attach to . user . using")},
+	"influx": {
+		rules: []rule{letter("-t", whole, apart), {flag: "-p", kind: whole, after: "setup"}, {flag: "-p", kind: whole, after: "user"}, {flag: "-p", kind: afterColon, after: "config"}},
+		subs:  "setup user config write query", skip: noCommand,
+	},
+	"elasticsearch-users": letters("-p"), "add-user.sh": letters("-p"), "filebrowser": {values: "dc", longs: "database config", skip: noCommand, then: behind(whole, "users add .")},
+	"grafana-cli": {skip: noCommand, then: next("reset-admin-password")}, "grafana": {skip: noCommand, then: next("reset-admin-password")},
+	"wp": stores, "drush": {skip: noCommand, then: behind(whole, "user:password .", "user-password .", "upwd .")},
 	"tsql": letters("-P"), "osql": letters("-P"), "rman": {skip: noCommand, then: rmanWord}, "mysql_upgrade": mysqlOther, "mariadb-upgrade": mysqlOther,
 	"ssh-keygen": {rules: []rule{letter("-N", whole, either), letter("-P", whole, either)}, bools: "qlyiepBLHAkKghuvQ", values: "tbCfOIDVnzrRFamMsSYwZ", skip: noCommand},
 	"pdftk":      {skip: noCommand, then: next("input_pw", "owner_pw", "user_pw")}, "qpdf": {rules: []rule{{flag: "--encrypt", kind: twice}}, skip: noCommand},
-	"ccrypt": letters("-K"), "veracrypt": letters("-p"), "slappasswd": letters("-s"), "kadmin": letters("-w"), "ipa-client-install": letters("-w"), "dsconf": letters("-w"),
+	"ccrypt": letters("-K"), "veracrypt": letters("-p"), "slappasswd": letters("-s"), "kadmin": kadmin, "kadmin.local": kadmin, "ipa-server-install": letters("-p", "-a"), "ipa-replica-install": letters("-p", "-w"), "ipa-client-install": letters("-w"), "dsconf": letters("-w"),
 	"wbinfo": {rules: []rule{letter("-a", afterPercent, either), letter("-K", afterPercent, either), {flag: "--authenticate", kind: afterPercent}}, skip: noCommand},
-	"racadm": letters("-p"), "ipmipower": letters("-p"), "check_snmp": letters("-C"), "check_mysql": letters("-p"),
+	"racadm": letters("-p"), "idracadm": letters("-p"), "ilorest": letters("-p"), "ipmipower": letters("-p"), "check_snmp": letters("-C", "-A", "-X"), "check_mysql": letters("-p"),
+	"check_mysql_query": letters("-p"), "check_pgsql": letters("-p"), "check_ldap": letters("-P"), "check_ldaps": letters("-P"),
+	"check_http":  {rules: []rule{letter("-a", afterColon, either), letter("-b", afterColon, either)}, skip: noCommand},
 	"secretsdump": impacket, "wmiexec": impacket, "psexec": impacket, "smbexec": impacket, "atexec": impacket, "dcomexec": impacket, "getuserspns": impacket,
 	"getnpusers": impacket, "gettgt": impacket, "getst": impacket, "mssqlclient": impacket, "lookupsid": impacket, "samrdump": impacket,
+	"certipy": certipy, "certipy-ad": certipy, "bloodhound-python": letters("-p"), "ldapdomaindump": letters("-p"), "enum4linux": letters("-p"),
+	"sqlmap": {rules: []rule{{flag: "--auth-cred", kind: afterColon}}, skip: noCommand}, "nikto": {rules: []rule{{flag: "-id", kind: afterColon}}, skip: noCommand},
 	"smbmap": letters("-p"), "hydra": letters("-p"), "medusa": letters("-p"),
 	"wpa_cli": {values: "pPisaGg", skip: noCommand, then: settings}, "iwconfig": {skip: noCommand, then: next("key", "enc")},
 	"xauth":       {values: "f", subs: "add", skip: noCommand, then: xauthWord},
@@ -170,20 +191,61 @@ var programs = map[string]*program{
 	"ncftp": letters("-p"), "ncftpput": letters("-p"), "ncftpget": letters("-p"), "ncftpls": letters("-p"),
 	"jq": {rules: []rule{{flag: "--arg", kind: named}}, skip: noCommand}, "ab": {rules: []rule{letter("-A", afterColon, either), letter("-P", afterColon, either)}, skip: noCommand},
 
+	"openconnect": letters("-p", "-C"), "openfortivpn": letters("-p"), "netbird": {rules: []rule{letter("-k", whole, either), {flag: "--setup-key", kind: whole}}, skip: noCommand},
+	"ss-local": letters("-k"), "ss-server": letters("-k"), "ss-redir": letters("-k"), "ss-tunnel": letters("-k"), "sslocal": letters("-k"), "ssserver": letters("-k"),
+	"chisel": {rules: []rule{{flag: "--auth", kind: afterColon}}, skip: noCommand}, "wscat": {rules: []rule{{flag: "--auth", kind: afterColon}}, skip: noCommand},
+	"ttyd": {rules: []rule{letter("-c", afterColon, either)}, skip: noCommand}, "gotty": {rules: []rule{letter("-c", afterColon, either)}, skip: noCommand},
+	"hey": {rules: []rule{{flag: "-a", kind: afterColon}}, skip: noCommand}, "hurl": {rules: []rule{letter("-u", afterColon, either), {flag: "--user", kind: afterColon}}, skip: noCommand},
+	"lynx": {rules: []rule{{flag: "-auth", kind: afterColon}, {flag: "-pauth", kind: afterColon}}, skip: noCommand},
+	"pppd": {skip: noCommand, then: next("password")}, "iw": {skip: noCommand, then: next("key", "keys")}, "zerotier-cli": letters("-T"),
+	"sendemail": {rules: []rule{{flag: "-xp", kind: whole}}, skip: noCommand}, "sendxmpp": letters("-p"), "irssi": letters("-w"), "fs_cli": letters("-p"),
+	"sipp": {rules: []rule{{flag: "-ap", kind: whole}}, skip: noCommand}, "vncdo": letters("-p"), "vncdotool": letters("-p"),
+	"hdparm": {
+		rules: []rule{{flag: "--security-set-pass", kind: whole}, {flag: "--security-unlock", kind: whole}, {flag: "--security-disable", kind: whole},
+			{flag: "--security-erase", kind: whole}, {flag: "--security-erase-enhanced", kind: whole}},
+		skip: noCommand,
+	},
+	"upscmd": letters("-p"), "upsrw": letters("-p"), "vmrun": {rules: []rule{{flag: "-gp", kind: whole}, {flag: "-vp", kind: whole}, {flag: "-p", kind: whole}}, skip: noCommand},
+	"yubico-piv-tool":       {rules: []rule{letter("-P", whole, either), letter("-N", whole, either), letter("-k", whole, either), {flag: "--key", kind: whole}}, skip: noCommand},
+	"gpg-preset-passphrase": letters("-P"), "keytool": {rules: []rule{{flag: "-new", kind: whole}, {flag: "-storepasswd", kind: nothing}, {flag: "-keypasswd", kind: nothing}}, skip: noCommand},
+	"mutool": letters("-p"), "gallery-dl": letters("-p"), "kopia": letters("-p"), "swift": {rules: []rule{letter("-K", whole, either), {flag: "--key", kind: whole}}, skip: noCommand},
+	"b2": {skip: noCommand, then: behind(whole, "authorize-account .", "account authorize .")}, "mega-login": {skip: noCommand, then: nth(2, whole)},
+	"megaput": letters("-p"), "megaget": letters("-p"), "megals": letters("-p"), "megadl": letters("-p"), "megacopy": letters("-p"),
+
+	"security": {
+		rules: []rule{{flag: "-w", kind: whole, after: "add-generic-password"}, {flag: "-w", kind: whole, after: "add-internet-password"},
+			{flag: "-p", kind: whole, after: "unlock-keychain"}, {flag: "-p", kind: whole, after: "create-keychain"}, {flag: "-k", kind: whole, after: "set-key-partition-list"},
+			{flag: "-o", kind: whole, after: "set-keychain-password"}, {flag: "-p", kind: whole, after: "set-keychain-password"},
+			{flag: "-P", kind: whole, after: "import"}, {flag: "-P", kind: whole, after: "export"}},
+		subs: "add-generic-password add-internet-password unlock-keychain create-keychain set-key-partition-list set-keychain-password import export", skip: noCommand,
+	},
+	"dscl": {rules: []rule{{flag: "-passwd", kind: owner}}, skip: noCommand, then: next("password")}, "altool": {rules: []rule{letter("-p", whole, apart)}, skip: noCommand}, "xcrun": {longs: "sdk toolchain"},
+
 	"7z": seven, "7za": seven, "7zr": seven, "7zz": seven, "rar": rar, "unrar": rar, "zip": zip, "unzip": zip, "zipcloak": zip,
 
 	"docker": docker, "podman": podman, "nerdctl": docker, "buildah": docker, "skopeo": docker, "docker-compose": docker,
-	"helm":    {rules: []rule{{flag: "-p", kind: whole, after: "login"}}, subs: "login", skip: noCommand},
+	"helm": logins, "crane": logins, "oras": logins, "cosign": logins, "regctl": logins, "ibmcloud": logins,
 	"kubectl": kube, "oc": kube, "k3s": multiCall,
 	"azure.cli": az, "az": az,
-	"cf":     {rules: []rule{{flag: "-p", kind: whole, after: "login"}}, subs: "login", skip: noCommand},
+	"cf":     {rules: logins.rules, subs: "login", skip: noCommand, then: behind(whole, "auth .", "create-user .")},
 	"gcloud": {rules: []rule{{flag: "--secret", kind: other}, {flag: "--command", kind: commandText}}, subs: "config", skip: noCommand, then: settings}, "aws": aws, "npm": stores, "yarn": stores, "pnpm": stores,
-	"pip": stores, "poetry": storesRun, "composer": stores, "gem": stores, "git": stores, "bundle": storesRun,
+	"pip": stores, "poetry": storesRun, "composer": stores, "gem": stores, "git": stores, "bundle": {skip: noCommand, subs: storesRun.subs, runs: storesRun.runs, then: bundleWord},
 	"gh":    {rules: []rule{{flag: "-b", kind: whole, after: "secret"}, {flag: "--body", kind: whole, after: "secret"}}, subs: "secret", skip: noCommand},
 	"glab":  {rules: []rule{{flag: "-t", kind: whole, after: "login"}}, subs: "login", skip: noCommand},
 	"twine": {rules: []rule{letter("-p", whole, apart)}, skip: noCommand},
 	"vault": vault, "bao": vault, "pulumi": pulumi, "esc": pulumi,
-	"snyk": {skip: noCommand, then: next("auth")}, "ngrok": {skip: noCommand, then: next("authtoken", "add-authtoken")},
+	"cargo": {longs: "registry color config", skip: noCommand, then: behind(whole, "login")}, "nuget": {skip: noCommand, then: behind(whole, "setapikey")},
+	"dotnet": {
+		rules: []rule{{flag: "-p", kind: whole, after: "nuget"}, {flag: "-k", kind: whole, after: "nuget"}}, subs: "nuget",
+		values: "pc", longs: "project id configuration", skip: noCommand, then: behind(whole, "user-secrets set ."),
+	},
+	"mvn": {rules: []rule{{flag: "-ep", kind: whole}, {flag: "-emp", kind: whole}}, skip: noCommand}, "codecov": letters("-t"), "codecovcli": letters("-t"),
+	"gitlab-runner": {rules: []rule{{flag: "-r", kind: whole, form: apart, after: "register"}, {flag: "-t", kind: whole, form: apart, after: "register"}}, subs: "register", skip: noCommand},
+	"act":           {rules: []rule{letter("-s", afterEqual, either), {flag: "--secret", kind: afterEqual}}, skip: noCommand},
+	"p4":            letters("-P"), "knife": letters("-P"), "doctl": letters("-t"), "vercel": letters("-t"),
+	"fly": secretsSet, "flyctl": secretsSet, "supabase": secretsSet, "nomad": {subs: "put", skip: noCommand, then: vaultWord},
+	"kubeadm": {rules: []rule{{flag: "--certificate-key", kind: whole}}, longs: "ttl description groups usages config kubeconfig", skip: noCommand, then: behind(whole, "token create")},
+	"snyk":    {skip: noCommand, then: next("auth")}, "ngrok": {skip: noCommand, then: next("authtoken", "add-authtoken")},
 	"bw": {rules: []rule{{flag: "--session", kind: whole}}, longs: "method code passwordenv passwordfile", skip: noCommand, then: behind(whole, "unlock", "login .")},
 	"mc": minio, "mcli": minio, "minio-mc": minio,
 	"etcdctl": {
@@ -201,7 +263,11 @@ var programs = map[string]*program{
 	"isql":     {rules: []rule{letter("-p", whole, apart), letter("-P", whole, either)}, values: "udSU", skip: noCommand, then: nth(3, whole)},
 	"schtasks": {rules: []rule{{flag: "/rp", kind: whole}, {flag: "/p", kind: whole}}, skip: noCommand},
 	"sc":       {skip: noCommand, then: next("password=")},
-	"sqlplus":  oracle, "expdp": oracle, "impdp": oracle, "sqlldr": oracle, "exp": oracle, "imp": oracle,
+	"setx":     {slashes: true, skip: noCommand, then: settings}, "signtool": {rules: []rule{{flag: "/p", kind: whole}}, skip: noCommand},
+	"reg":   {rules: []rule{{flag: "/v", kind: named}, {flag: "/t", kind: other}, {flag: "/d", kind: nothing}}, slashes: true, skip: noCommand},
+	"netsh": {skip: noCommand, then: netshWord}, "winrs": {rules: []rule{{flag: "-p:", kind: whole}, {flag: "/p:", kind: whole}, {flag: "-password:", kind: whole}}},
+	"netdom":  {rules: []rule{{flag: "/pd:", kind: whole}, {flag: "/po:", kind: whole}, {flag: "/passwordd:", kind: whole}, {flag: "/passwordo:", kind: whole}}, skip: noCommand},
+	"sqlplus": oracle, "expdp": oracle, "impdp": oracle, "sqlldr": oracle, "exp": oracle, "imp": oracle,
 
 	"sh": shell, "bash": shell, "dash": shell, "ash": shell, "zsh": shell, "ksh": shell, "mksh": shell, "fish": shell, "rbash": shell, "busybox": multiCall,
 	"toybox": multiCall, "su": {shell: true, rules: []rule{{flag: "--command", kind: commandText}}, values: "gGsw", skip: noCommand},
@@ -229,7 +295,7 @@ var programs = map[string]*program{
 	"tmux":    {skip: noCommand, subs: "new-session new neww new-window split-window splitw respawn-pane", values: "cefFLnSstxy", then: tmuxWord},
 	"rsync":   {rules: []rule{letter("-e", commandText, apart), {flag: "--rsh", kind: commandText}}, bools: "avzhrlptgoDnHAXxSCcuPqWiRLkKNOJFsyEbdI0", values: "fBTM", skip: noCommand},
 	"vagrant": {rules: texts("-c", "--command"), skip: noCommand, dashes: true},
-	"lxc":     dashes, "lxc-attach": dashes, "incus": dashes, "aws-vault": dashes, "op": dashes, "doppler": dashes, "docker-entrypoint.sh": plain, "valgrind": plain,
+	"lxc":     dashes, "lxc-attach": dashes, "incus": dashes, "aws-vault": dashes, "op": dashes, "doppler": {skip: noCommand, dashes: true, subs: "secrets", then: vaultWord}, "docker-entrypoint.sh": plain, "valgrind": plain,
 	"perf":    {skip: noCommand, dashes: true, subs: "stat record trace", runs: "stat record trace", values: "eopCtFcGDrIm", bools: "adgivqsxSTB"},
 	"numactl": {values: "NmiCp", longs: "cpunodebind physcpubind membind interleave preferred"}, "xvfb-run": {values: "efnpsw", bools: "al", longs: "auth-file error-file server-args server-num xauth-protocol wait"},
 	"crictl":  {skip: noCommand, subs: "exec", executes: "exec", bools: "itsr"},

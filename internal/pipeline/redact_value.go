@@ -82,6 +82,8 @@ func (r *Redactor) value(c *command, k kind, w word, from int, n nature) {
 		if !isScheme(t) && !isPlace(t) {
 			begin = from
 		}
+	case sigil:
+		begin = from + 1
 	case cookies:
 		if strings.IndexByte(t, '=') > 0 {
 			begin = from
@@ -125,6 +127,8 @@ func (r *Redactor) noSecret(c *command, k kind, w word, from int) {
 		}
 	case entry:
 		c.entry = r.lookup(t)
+	case owner:
+		c.next = twice
 	case asUser:
 		c.skip = 0
 	case authType:

@@ -25,9 +25,14 @@ func settings(c *command, w string) kind {
 	case c.noted == 2:
 		c.noted = 0
 		return whole
-	case c.noted == 1, strings.HasPrefix(w, "http-basic."):
+	case c.noted == 1, strings.HasPrefix(w, "http-basic."), strings.HasPrefix(w, "bitbucket-oauth."):
 		c.noted++
 		return nothing
+	}
+	for _, store := range [...]string{"github-oauth.", "gitlab-oauth.", "gitlab-token.", "bearer.", "pypi-token."} { // of composer and poetry
+		if strings.HasPrefix(w, store) {
+			c.next = whole
+		}
 	}
 	if natureOf(w) != harmless && strings.IndexByte(w, '=') < 0 {
 		c.next = whole
@@ -66,7 +71,7 @@ func behind(k kind, phrases ...string) func(*command, string) kind {
 			case c.noted&(1<<i) != 0 || at > len(p):
 			case at == len(p):
 				found = k
-			case p[at] != "." && p[at] != w:
+			case p[at] != "." && !strings.EqualFold(p[at], w):
 				c.noted |= 1 << i
 			}
 		}
@@ -91,11 +96,16 @@ func mysqlAdminWord(c *command, w string) kind {
 	return nothing
 }
 
-// redisWord: AUTH [user] password, CONFIG SET requirepass password.
+// redisWord: AUTH [user] password, CONFIG SET requirepass password, ACL SETUSER
+// user >password.
 func redisWord(c *command, w string) kind {
 	switch {
-	case c.noted != 0:
+	case c.noted == 1:
 		return whole
+	case c.noted == 2 && w != "" && strings.IndexByte("><#!", w[0]) >= 0:
+		return sigil
+	case strings.EqualFold(w, "setuser"):
+		c.noted = 2
 	case strings.EqualFold(w, "auth"):
 		c.noted = 1
 	case natureOf(w) != harmless:
@@ -135,7 +145,7 @@ func htpasswdWord(c *command, _ string) kind {
 // vaultWord: vault login token, vault kv put path name=value...
 func vaultWord(c *command, w string) kind {
 	switch {
-	case c.seen == "login", c.seen == "unseal", c.seen == "unwrap", c.seen == "token" && c.args == 3:
+	case c.seen == "login", c.seen == "unseal", c.seen == "rekey", c.seen == "unwrap", c.seen == "token" && c.args == 3:
 		return whole
 	case c.seen == "token":
 		return nothing
@@ -170,6 +180,23 @@ func pulumiWord(c *command, w string) kind {
 	return nothing
 }
 
+// bundleWord: bundle config HOST user:SECRET, and the mirror of a host.
+func bundleWord(c *command, w string) kind {
+	if c.seen == "config" && strings.IndexByte(w, '.') > 0 && !strings.HasPrefix(w, "mirror.") && !strings.HasPrefix(w, "build.") && !strings.HasPrefix(w, "local.") {
+		c.next = afterColon
+		return nothing
+	}
+	return settings(c, w)
+}
+
+// netshWord: netsh wlan set hostednetwork key=SECRET, and show profile key=clear.
+func netshWord(_ *command, w string) kind {
+	if strings.HasPrefix(w, "key=") && w != "key=clear" {
+		return afterEqual
+	}
+	return nothing
+}
+
 // encryptWord: ansible-vault encrypt_string SECRET.
 func encryptWord(c *command, _ string) kind {
 	if c.seen != "" {
@@ -189,8 +216,12 @@ func ipmiWord(c *command, w string) kind {
 	return nothing
 }
 
-// rcloneWord: rclone obscure SECRET, rclone config password REMOTE NAME SECRET...
-func rcloneWord(c *command, _ string) kind {
+// rcloneWord: rclone obscure SECRET, rclone config password REMOTE NAME SECRET...,
+// rclone config create REMOTE TYPE NAME VALUE...
+func rcloneWord(c *command, w string) kind {
+	if (c.seen == "create" || c.seen == "update") && c.args > 3 && natureOf(w) != harmless && strings.IndexByte(w, '=') < 0 {
+		c.next = whole
+	}
 	if c.seen == "obscure" || c.seen == "password" && c.args > 4 && c.args%2 == 1 {
 		return whole
 	}
