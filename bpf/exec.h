@@ -63,6 +63,11 @@ static __noinline int fill_exec(struct exec_record *r, __u64 cap, struct linux_b
 
 	fill_ids(r, p);
 	fill_file(r, exe);
+	r->start_code = READ(mm, start_code);
+	r->end_code = READ(mm, end_code);
+	r->start_stack = READ(mm, start_stack);
+	if (READ(p, flags) & PF_RANDOMIZE)
+		r->flags |= EXEC_RANDOM;
 	r->argc = READ(bprm, argc);
 
 	/* The argument pages of the new mm have just been written, so they are

@@ -88,7 +88,10 @@ struct signal_struct {
 	struct tty_struct *tty;
 };
 
-struct mm_struct { unsigned long arg_start, arg_end, env_start, env_end; struct file *exe_file; };
+struct mm_struct {
+	unsigned long start_code, end_code, start_stack, arg_start, arg_end, env_start, env_end;
+	struct file *exe_file;
+};
 typedef struct { __u64 val; } kernel_cap_t; /* two __u32 until 6.2, in the same order */
 struct user_namespace { int level; };
 struct cred {
@@ -128,6 +131,7 @@ struct pt_regs { __u64 regs[31]; __u64 orig_x0; __s32 syscallno; };
 
 struct task_struct {
 	struct thread_info thread_info;
+	unsigned int flags;
 	int pid, tgid;
 	struct task_struct *real_parent, *group_leader;
 	__u64 start_boottime, self_exec_id;
@@ -153,6 +157,7 @@ struct linux_binprm {
 #pragma clang attribute pop
 
 #define SIGNAL_GROUP_EXIT 0x00000004 /* include/linux/sched/signal.h */
+#define PF_RANDOMIZE 0x00400000	     /* include/linux/sched.h */
 #define I_CTIME_QUERIED (1u << 31) /* include/linux/fs.h, since 6.13: not a part of the time */
 #define AT_EXECVE_CHECK 0x10000	     /* include/uapi/linux/fcntl.h, since 6.14: execute nothing */
 #define TMPFS_MAGIC 0x01021994	     /* include/uapi/linux/magic.h */

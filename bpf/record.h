@@ -54,6 +54,7 @@ enum exec_flags {
 	EXEC_ENV = 1 << 18, /* env holds the whole environment */
 	EXEC_ARGS_CUT = 1 << 19, /* failed exec: there are more arguments than args holds */
 	EXEC_CGROUP_V1 = 1 << 20, /* cgroup_v1 holds the whole path, or there is none */
+	EXEC_RANDOM = 1 << 21, /* the addresses of the layout were drawn for this exec */
 };
 
 /* What an exec gave a process, as in event.Gained. */
@@ -84,6 +85,7 @@ struct exec_record {
 	__u32 used; /* sum of the lengths; see struct room */
 	__u64 piece; /* of put_user_args */
 	char comm[16];
+	__u64 start_code, end_code, start_stack; /* of the new memory, as in /proc/PID/stat */
 };
 
 #endif

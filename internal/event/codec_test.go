@@ -69,7 +69,7 @@ func TestDecodeOutOfRange(t *testing.T) {
 	fork := func(pid string) string { return "\x02\x01\x00\x00" + pid + "\x00\x00\x00\x00" }
 	gap := func(of string) string { return "\x05\x01\x00\x00\x00\x00\x00\x00\x00" + "\x00" + of + "\x00\x00" }
 	failed := func(errno string) string {
-		return "\x04\x01\x00\x00\x01\x01\x00\x00\x00" + strings.Repeat("\x00", 8+7+1+2+1+6+3+1+1) + errno
+		return "\x04\x01\x00\x00\x01\x01\x00\x00\x00" + strings.Repeat("\x00", 8+7+1+2+1+6+4+1+1) + errno
 	}
 	for _, test := range []struct {
 		name, in string

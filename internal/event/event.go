@@ -122,6 +122,10 @@ type Exec struct {
 	Size         uint64 // bytes (Known has FileTimes)
 	MTime, CTime int64  // Unix ns
 
+	// Layout is where the kernel placed the program in memory, as one number, 0 = not
+	// known; see ExecID. It is never shown.
+	Layout uint64
+
 	SHA256 string // 32 raw bytes
 	Errno  int32  // exec_failed only
 

@@ -72,7 +72,7 @@ func drawEvent(t *rapid.T) Event {
 			Args: text(t, "args"), ArgsLen: u64("args_len"), Truncated: flag("truncated"), ContainerID: text(t, "container"),
 			PIDNS: u32("pid_ns"), MntNS: u32("mnt_ns"), NSPID: u32("ns_pid"), Dev: u64("dev"), Inode: u64("inode"),
 			Nlink: u32("nlink"), Fileless: flag("fileless"), Deleted: flag("deleted"), Gained: Gained(rapid.Byte().Draw(t, "gained")),
-			Size: u64("size"), MTime: rapid.Int64().Draw(t, "mtime"), CTime: rapid.Int64().Draw(t, "ctime"),
+			Size: u64("size"), MTime: rapid.Int64().Draw(t, "mtime"), CTime: rapid.Int64().Draw(t, "ctime"), Layout: u64("layout"),
 			SHA256: text(t, "sha256"), Errno: rapid.Int32().Draw(t, "errno"), Env: text(t, "env"), Redacted: flag("redacted"),
 		}
 	case KindFork:
@@ -299,7 +299,7 @@ var goldenEvents = []Event{
 			Exe: "/usr/bin/sudo", Invoked: "./sudo", Interpreter: "/lib64/ld.so", Cwd: "/home/ann", Comm: "sudo",
 			Cgroup: "/user.slice", Args: "sudo\x00\x00a\"b\\\n\x00\xff\x00", ArgsLen: 70000, Truncated: true,
 			ContainerID: "0123456789abcdef", PIDNS: 4026531836, MntNS: 4026531832, NSPID: 42, Dev: 65024, Inode: 99,
-			Nlink: 1, Gained: GainedSetuid | GainedSetgid, SHA256: "\x00\x01\xfe\xff", User: "ann",
+			Nlink: 1, Layout: 0x2aaa_5555_1235, Gained: GainedSetuid | GainedSetgid, SHA256: "\x00\x01\xfe\xff", User: "ann",
 		},
 	},
 	{

@@ -61,7 +61,7 @@ func full(k Kind) Event {
 			UID: 1, GID: 1, EUID: 1, EGID: 1, AUID: 1, SID: 1, TTY: 1025, Argc: 1, Exe: "a", Invoked: "a", Interpreter: "a", Cwd: "a",
 			Comm: "a", Cgroup: "a", Args: "a\x00", ArgsLen: 2, Truncated: true, ContainerID: "a", PIDNS: 1, MntNS: 1, NSPID: 1, Dev: 1,
 			Inode: 1, Nlink: 1, Fileless: true, Deleted: true, Gained: 7, SHA256: "a", User: "a",
-			Size: 1, MTime: 1, CTime: 1, Env: "A=b\x00", Redacted: true,
+			Size: 1, MTime: 1, CTime: 1, Layout: 1, Env: "A=b\x00", Redacted: true,
 		}
 	case KindFork:
 		e.Fork = &Fork{Maker: ProcessKey{testBoot, 7, 8}}

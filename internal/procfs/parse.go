@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+
+	"github.com/sentineld/sentineld/internal/event"
 )
 
 // Stat is what /proc/PID/stat says, as far as it is used here
@@ -27,6 +29,11 @@ const (
 	flagExiting = 0x00000004 // PF_EXITING, of the first thread: the address space may be gone
 	flagKthread = 0x00200000 // PF_KTHREAD: there never was one
 )
+
+// flagRandomize is PF_RANDOMIZE: the last exec drew its addresses. The kernel clears
+// it at each (begin_new_exec), and sets it unless randomize_va_space or the
+// personality say otherwise (load_elf_binary).
+const flagRandomize = 0x00400000
 
 // sessionNone is the session of a process that was reaped while its stat was
 // read (kernel: do_task_stat without lock_task_sighand). Only its name, state and
@@ -59,6 +66,24 @@ func (l Layout) Known() bool { return l.StartStack != 0 }
 func (l Layout) SameExec(o Layout) bool {
 	return l.StartCode == o.StartCode && l.EndCode == o.EndCode && l.StartStack == o.StartStack
 }
+
+// Number is the layout as event.Exec has it, 0 unless it is known. random: the
+// addresses were drawn.
+func (l Layout) Number(random bool) uint64 {
+	if !l.Known() || l.StartCode == 0 { // exec sets the stack early, and the code at its end
+		return 0
+	}
+	const odd = 0x9e3779b97f4a7c15
+	n := (l.StartCode*odd^l.EndCode)*odd ^ l.StartStack
+	n = n * odd >> 18 << 1 // the 46 bits that depend on all: 6 bytes in the store
+	if random {
+		n |= event.LayoutRandom
+	}
+	return n
+}
+
+// layoutNumber is that of the program that runs.
+func (s Stat) layoutNumber() uint64 { return s.Layout.Number(s.Flags&flagRandomize != 0) }
 
 // execedSince reports whether the process did an exec after it was seen as first, or
 // was or is in the middle of one, where it has no layout yet.

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sentineld/sentineld/internal/event"
 )
 
 const bash = "R 4538 4540 3392 34816 4540 4194304 99 0 0 0 0 0 0 0 20 0 1 0 194585 3133440 382 18446744073709551615 " +
@@ -118,6 +120,40 @@ func TestLayoutSameExec(t *testing.T) {
 	b.StartStack++
 	if a.SameExec(b) {
 		t.Error("another stack does not look like an exec")
+	}
+}
+
+// The number of a layout is equal where the program is at one place.
+func TestLayoutNumber(t *testing.T) {
+	const code, stack = 0x55d0c0a00000, 0x7ffe12345670
+	a := Layout{StartCode: code, EndCode: code + 4096, StartStack: stack, ArgStart: 4}
+	titled := a
+	titled.ArgStart = 7
+	n := a.Number(true)
+	if n == 0 || n&event.LayoutRandom == 0 || titled.Number(true) != n || n >= 1<<47 {
+		t.Errorf("%#x, %#x with a new title", n, titled.Number(true))
+	}
+	if fixed := a.Number(false); fixed == 0 || fixed&event.LayoutRandom != 0 {
+		t.Errorf("not random: %#x", fixed)
+	}
+	for _, l := range []Layout{{StartCode: 1, EndCode: 1}, {StartStack: stack}, {}} {
+		if got := l.Number(true); got != 0 {
+			t.Errorf("hidden, or half set up: %+v is %#x", l, got)
+		}
+	}
+	// Another stack (steps of 16 bytes), another place for the code, another size.
+	seen := map[uint64]Layout{n: a}
+	for i := range uint64(4096) {
+		for _, l := range []Layout{
+			{StartCode: a.StartCode, EndCode: a.EndCode, StartStack: stack - 16*(i+1)},
+			{StartCode: a.StartCode + 4096*(i+1), EndCode: a.EndCode + 4096*(i+1), StartStack: stack},
+			{StartCode: a.StartCode, EndCode: a.EndCode + i + 1, StartStack: stack},
+		} {
+			if o, ok := seen[l.Number(true)]; ok {
+				t.Fatalf("%+v and %+v have one number", l, o)
+			}
+			seen[l.Number(true)] = l
+		}
 	}
 }
 

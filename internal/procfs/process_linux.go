@@ -42,6 +42,7 @@ func (f FS) Look(boot event.BootID, pid, argsMax int) (Seen, error) {
 			s.Event.Exec.Env = ""
 			s.Event.Exec.Args, s.Event.Exec.Argc, s.Event.Exec.ArgsLen, s.Event.Exec.Truncated = "", 0, 0, false
 			if s.Torn {
+				s.Event.Exec.Layout = 0
 				f.forgetChanged(pid, &s.Event)
 			}
 			return s, nil
@@ -205,7 +206,7 @@ func (f FS) look(boot event.BootID, pid, argsMax int) (s Seen, torn bool, err er
 		e.Known &^= event.KnownArgs // they went with the memory: not an empty list
 	}
 	x.Argc, x.ArgsLen, x.Truncated = a.Count, a.Len, a.Truncated
-	x.Comm, x.SID, x.TTY = last.Comm, uint32(last.Session), last.TTY
+	x.Comm, x.SID, x.TTY, x.Layout = last.Comm, uint32(last.Session), last.TTY, last.layoutNumber()
 	e.Known |= event.KnownComm | event.KnownSID | event.KnownTTY
 	s.Torn = last.execedSince(first)
 	return s, torn || last.PPID != first.PPID || s.Torn, nil

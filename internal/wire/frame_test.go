@@ -48,7 +48,7 @@ func TestFrameErrors(t *testing.T) {
 		{"no payload", good[:headerSize], ErrFrame, "ends inside a payload"},
 		{"part of a payload", good[:len(good)-1], ErrFrame, "ends inside a payload"},
 		{"other magic", change(0, 'X'), ErrFrame, `starts with "XDW`},
-		{"other version", change(3, Version+1), ErrVersion, "peer speaks 3, this program 2 (install procmond and sentineld of the same release)"},
+		{"other version", change(3, Version+1), ErrVersion, "peer speaks 4, this program 3 (install procmond and sentineld of the same release)"},
 		{"too long", change(10, 0xff), ErrFrame, "at most 1048576"},
 		{"other checksum", change(12, good[12]+1), ErrFrame, "checksum of frame 7 differs"},
 		{"other payload", change(len(good)-1, 0), ErrFrame, "checksum of frame 7 differs"},
@@ -96,7 +96,7 @@ func FuzzReadFrame(f *testing.F) {
 	f.Add(appendFrame(nil, Frame{Type: TypeHello, Payload: []byte(`{"session":"x","seq":3}`)}))
 	batch := appendEvents(nil, c, append(forks(1, 2), numbered(event.KindExec, 3, 10)))
 	f.Add(appendFrame(appendFrame(nil, Frame{Type: TypeBatch, Seq: 9, Payload: batch}), Frame{Type: TypeSyncEnd, Seq: 10}))
-	f.Add([]byte("SDW\x02\x04\x00\x00\x00\xff\xff\xff\xff"))
+	f.Add([]byte("SDW\x03\x04\x00\x00\x00\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := bytes.NewReader(b)
 		for {

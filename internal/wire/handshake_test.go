@@ -115,7 +115,7 @@ func TestServerRefusesHello(t *testing.T) {
 		{"nothing", nil, io.EOF, "read hello"},
 		{"garbage", []byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), ErrFrame, "starts with"},
 		{"zeros", make([]byte, 100), ErrFrame, "starts with"},
-		{"other version", other, ErrVersion, "peer speaks 3"},
+		{"other version", other, ErrVersion, "peer speaks 4"},
 		{"not a hello", appendFrame(nil, Frame{Type: TypeAck, Seq: 3}), ErrFrame, "type 7 instead of hello"},
 		{"hello that is not JSON", hello("{"), ErrFrame, "hello: unexpected end"},
 		{"hello of other types", hello(`{"seq":"x"}`), ErrFrame, "hello: json"},
@@ -173,7 +173,7 @@ func TestClientRefusesWelcome(t *testing.T) {
 		text string
 	}{
 		{"hangs up", nil, io.EOF, "greet procmond"},
-		{"other version", other, ErrVersion, "peer speaks 3"},
+		{"other version", other, ErrVersion, "peer speaks 4"},
 		{"busy", frame(TypeRefuse, ErrBusy.Error()), ErrBusy, ""},
 		{"refused", frame(TypeRefuse, "no \x1b[31m"), nil, `refused: "no \x1b[31m"`},
 		{"not a welcome", frame(TypeBatch, ""), ErrFrame, "type 4"},
@@ -305,8 +305,8 @@ func TestGarbageAfterHello(t *testing.T) {
 		"second hello": appendFrame(nil, Frame{Type: TypeHello, Payload: []byte("{}")}),
 		"events":       appendFrame(nil, Frame{Type: TypeBatch, Seq: 1}),
 		"type 0":       appendFrame(nil, Frame{}),
-		"too long":     append([]byte("SDW\x02\x07\x00\x00\x00\xff\xff\xff\xff"), make([]byte, 12)...),
-		"cut":          []byte("SDW\x02"),
+		"too long":     append([]byte("SDW\x03\x07\x00\x00\x00\xff\xff\xff\xff"), make([]byte, 12)...),
+		"cut":          []byte("SDW\x03"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := NewServer(ServerOptions{Boot: testBoot})

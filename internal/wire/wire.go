@@ -25,7 +25,7 @@ import (
 )
 
 // Version of the protocol. Peers of different versions do not talk.
-const Version = 2
+const Version = 3
 
 // MaxPayload is the most bytes in a frame; a single event of the largest size
 // fits with room to spare.

@@ -21,7 +21,7 @@ const (
 	headSize = 40
 	forkSize = headSize + 16
 	exitSize = headSize + 8
-	execSize = headSize + 168
+	execSize = headSize + 192
 )
 
 const (
@@ -46,6 +46,7 @@ const (
 	execEnv
 	execArgsCut
 	execCgroupV1
+	execRandom
 )
 
 // decoder turns ring buffer records into events. It holds what the records do
@@ -135,6 +136,8 @@ func (d *decoder) decodeExec(e *event.Event, raw []byte) error {
 	x.AUID, x.SID = u32(b[72:]), u32(b[76:])
 	x.TTY = statDev(u32(b[80:]), u32(b[84:]))
 	x.PIDNS, x.MntNS, x.NSPID = u32(b[88:]), u32(b[92:]), u32(b[96:])
+	layout := procfs.Layout{StartCode: u64(b[168:]), EndCode: u64(b[176:]), StartStack: u64(b[184:])}
+	x.Layout = layout.Number(flags&execRandom != 0)
 	x.Gained, x.Errno = event.Gained(u32(b[100:])), int32(u32(b[104:]))
 
 	// One copy for all strings; the parts are cut from it.

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/procfs"
 )
 
 // record builds one as bpf/record.h lays it out.
@@ -35,6 +36,7 @@ type execFields struct {
 	errno                uint32
 	env                  string
 	argsTotal, inode     uint64
+	layout               [3]uint64
 	dev, nlink           uint32
 	ttyMajor, ttyMinor   uint32
 	args, exe, cwd       string
@@ -59,6 +61,9 @@ func execRecord(f execFields) []byte {
 	}
 	b = append(b, f.comm...)
 	b = append(b, make([]byte, 16-len(f.comm))...)
+	for _, v := range f.layout {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
 	b = append(b, f.args+f.env+f.exe+f.cwd+f.invoked+f.interpreter+f.cgroup+f.v1...)
 	return append(b, "whatever the reservation had behind it"...)
 }
@@ -78,9 +83,11 @@ func decodeOne(t *testing.T, raw []byte) event.Event {
 }
 
 func TestDecodeExec(t *testing.T) {
-	const all = 1<<13 - 1 | execGained | execTimes | execEnv | execCgroupV1
+	const all = 1<<13 - 1 | execGained | execTimes | execEnv | execCgroupV1 | execRandom
+	layout := procfs.Layout{StartCode: 1 << 46, EndCode: 1<<46 + 4096, StartStack: 1<<47 - 4096}
 	e := decodeOne(t, execRecord(execFields{
-		flags: all, argc: 3, argsTotal: 7, inode: 77, dev: 259<<20 | 65537, nlink: 1, ttyMajor: 136, ttyMinor: 300,
+		layout: [...]uint64{layout.StartCode, layout.EndCode, layout.StartStack},
+		flags:  all, argc: 3, argsTotal: 7, inode: 77, dev: 259<<20 | 65537, nlink: 1, ttyMajor: 136, ttyMinor: 300,
 		args: "sh\x00\x00-c\x00", env: "HOME=/\x00LANG=C\x00LANGUAGE=x\x00LD_A=\xff\x00LD_=\x00junk\x00", exe: "dash\x00bin\x00usr\x00", cwd: "b\xff\x00a\x00", invoked: "./sh", interpreter: "/bin/dash",
 		cgroup: "docker-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope\x00system.slice\x00", comm: "sh",
 	}))
@@ -102,6 +109,7 @@ func TestDecodeExec(t *testing.T) {
 			Args:        "sh\x00\x00-c\x00", ArgsLen: 7, Argc: 3,
 			PIDNS: 4026531836, MntNS: 4026531840, NSPID: 3, Dev: 259<<8 | 65537&0xff | 65537&^0xff<<12, Inode: 77, Nlink: 1,
 			Size: 35_664, MTime: 1_700_000_000_000_000_001, CTime: 1_700_000_000_000_000_002,
+			Layout: layout.Number(true),
 			Gained: event.GainedSetuid | event.GainedCaps, Env: "LANG=C\x00LD_A=\xff\x00LD_=\x00",
 		},
 	}
