@@ -82,8 +82,8 @@ func (l Layout) Number(random bool) uint64 {
 	return n
 }
 
-// layoutNumber is that of the program that runs.
-func (s Stat) layoutNumber() uint64 { return s.Layout.Number(s.Flags&flagRandomize != 0) }
+// LayoutNumber is that of the program that runs, 0 = not known.
+func (s Stat) LayoutNumber() uint64 { return s.Layout.Number(s.Flags&flagRandomize != 0) }
 
 // execedSince reports whether the process did an exec after it was seen as first, or
 // was or is in the middle of one, where it has no layout yet.

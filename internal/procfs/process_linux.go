@@ -206,7 +206,7 @@ func (f FS) look(boot event.BootID, pid, argsMax int) (s Seen, torn bool, err er
 		e.Known &^= event.KnownArgs // they went with the memory: not an empty list
 	}
 	x.Argc, x.ArgsLen, x.Truncated = a.Count, a.Len, a.Truncated
-	x.Comm, x.SID, x.TTY, x.Layout = last.Comm, uint32(last.Session), last.TTY, last.layoutNumber()
+	x.Comm, x.SID, x.TTY, x.Layout = last.Comm, uint32(last.Session), last.TTY, last.LayoutNumber()
 	e.Known |= event.KnownComm | event.KnownSID | event.KnownTTY
 	s.Torn = last.execedSince(first)
 	return s, torn || last.PPID != first.PPID || s.Torn, nil

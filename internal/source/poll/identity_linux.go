@@ -1,11 +1,10 @@
 package poll
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"hash/maphash"
-	"os"
 	"slices"
 
 	"github.com/shirou/gopsutil/v4/common"
@@ -34,14 +33,13 @@ func kernelBootID() (event.BootID, error) { return procfs.FS{}.BootID() }
 // arguments compared; there a new title looks like an exec.
 //
 // BUG(poll): a process that executes its own file again is missed if it forges its
-// place, or if addresses are not random (setarch -R) and the arguments of equal
-// size. One that forges another place looks like an exec of the same.
+// place, or if addresses are not random (setarch -R) and the arguments the same.
+// One that forges another place looks like an exec of the same.
 type procTable struct {
 	fs      procfs.FS
 	boot    event.BootID
 	argsMax int
 	seed    maphash.Seed
-	random  bool             // addresses are randomised, as of the last pids
 	waiting map[int32]uint64 // starts of those that were read in the middle of an exec; pruned at pids
 	buf     []byte           // of the last arguments read
 }
@@ -51,8 +49,6 @@ func newTable(o source.Options) table {
 }
 
 func (t *procTable) pids(ctx context.Context) ([]int32, error) {
-	v, err := os.ReadFile(t.fs.Root + "/sys/kernel/randomize_va_space")
-	t.random = err == nil && !bytes.Equal(bytes.TrimSpace(v), []byte("0"))
 	// The same tree that details are read from, whatever HOST_PROC says.
 	ctx = context.WithValue(ctx, common.EnvKey, common.EnvMap{common.HostProcEnvKey: t.fs.Root})
 	pids, err := process.PidsWithContext(ctx)
@@ -92,17 +88,14 @@ func (t *procTable) look(_ context.Context, pid int32, p *proc) (change, error) 
 		}
 		return execed, nil
 	}
-	random := t.random && st.Layout.Known() && was.layout.Known()
-	if random && !st.Layout.SameExec(was.layout) {
+	now := event.ExecID{Layout: st.LayoutNumber()}
+	if dev, inode, err := t.fs.ExeFile(int(pid)); err == nil {
+		now.Dev, now.Inode = dev, inode
+	}
+	if now.Differs(was.id) {
 		return execed, nil
 	}
-	if dev, inode, err := t.fs.ExeFile(int(pid)); err == nil {
-		if (was.dev != 0 || was.inode != 0) && (dev != was.dev || inode != was.inode) {
-			return execed, nil
-		}
-		was.dev, was.inode = dev, inode
-	}
-	if !random {
+	if !now.Same(was.id) {
 		if h, ok := t.hashArgs(pid); ok {
 			if was.hasArgs && h != was.args {
 				return execed, nil
@@ -110,7 +103,9 @@ func (t *procTable) look(_ context.Context, pid int32, p *proc) (change, error) 
 			was.args, was.hasArgs = h, true
 		}
 	}
-	was.layout = st.Layout
+	// What is hidden now need not be so next time.
+	was.id.Layout = cmp.Or(now.Layout, was.id.Layout)
+	was.id.Dev, was.id.Inode = cmp.Or(now.Dev, was.id.Dev), cmp.Or(now.Inode, was.id.Inode)
 	return same, nil
 }
 
@@ -140,9 +135,7 @@ func (t *procTable) read(_ context.Context, pid int32, p *proc) (event.Event, er
 		return event.Event{}, errExecing
 	}
 	delete(t.waiting, pid)
-	p.image = image{
-		kthread: s.Stat.Kthread(), layout: s.Stat.Layout, dev: x.Dev, inode: x.Inode,
-	}
+	p.image = image{kthread: s.Stat.Kthread(), id: s.Event.ExecID()}
 	if s.Event.Known.Has(event.KnownArgs) && x.ArgsLen > 0 {
 		p.image.args, p.image.hasArgs = maphash.String(t.seed, x.Args), true
 	}

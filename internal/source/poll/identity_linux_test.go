@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -52,6 +53,8 @@ func TestMain(m *testing.M) {
 			err = syscall.Exec(exe, []string{"another", "", "\xff"}, os.Environ())
 		case "same\n":
 			err = syscall.Exec(exe, os.Args, os.Environ())
+		case "swap\n": // the layout depends on the size of the arguments
+			err = syscall.Exec(exe, []string{os.Args[0], os.Args[1], os.Args[3], os.Args[2]}, os.Environ())
 		case "forge\n":
 			err = forge()
 		case "hide\n": // as an exec does that gains privileges
@@ -185,11 +188,11 @@ func tables(t *testing.T, test func(t *testing.T, p *poller)) {
 	})
 }
 
-// blind looks as if addresses were not randomised.
+// blind looks as if layouts were hidden.
 type blind struct{ *procTable }
 
 func (b blind) look(ctx context.Context, pid int32, p *proc) (change, error) {
-	b.random = false
+	p.image.id.Layout = 0
 	return b.procTable.look(ctx, pid, p)
 }
 
@@ -244,12 +247,41 @@ func TestExecOfTheSame(t *testing.T) {
 	p := realPoller(t)
 	c := start(t)
 	scan(t, p, c.Process.Pid)
-	if !p.table.(*procTable).random || !p.procs[int32(c.Process.Pid)].image.layout.Known() {
+	if p.procs[int32(c.Process.Pid)].image.id.Layout&event.LayoutRandom == 0 {
 		t.Skip("addresses are not randomised, or not shown")
 	}
 	c.do("same")
 	if got := scan(t, p, c.Process.Pid); len(got) != 1 || got[0].Exec.Argc != 4 {
 		t.Errorf("exec of the same: %+v", got)
+	}
+}
+
+// TestExecAtOnePlace: without random addresses (setarch -R) an exec of the same file
+// is where the one before was, and its arguments tell.
+func TestExecAtOnePlace(t *testing.T) {
+	p := realPoller(t)
+	runtime.LockOSThread() // never unlocked: the thread ends with the test
+	const noRandom = 0x0040000
+	if _, _, err := unix.RawSyscall(unix.SYS_PERSONALITY, noRandom, 0, 0); err != 0 {
+		t.Fatal(err)
+	}
+	c := start(t)
+	pid := c.Process.Pid
+	scan(t, p, pid)
+	was := p.procs[int32(pid)].image.id
+	if was.Layout == 0 {
+		t.Skip("layouts are not shown")
+	}
+	if was.Layout&event.LayoutRandom != 0 {
+		t.Fatal("the layout counts as random")
+	}
+	c.do("swap")
+	got := scan(t, p, pid)
+	if now := p.procs[int32(pid)].image.id; now != was {
+		t.Fatalf("it is at another place: %+v, was at %+v", now, was)
+	}
+	if len(got) != 1 || got[0].Exec.Args != c.Path+"\x00a b\x00z\x00\x00" {
+		t.Errorf("exec of the same with other arguments: %+v", got)
 	}
 }
 
@@ -275,12 +307,12 @@ func TestForgedLayout(t *testing.T) {
 	pid := c.Process.Pid
 	scan(t, p, pid)
 	was := p.procs[int32(pid)].image
-	if !p.table.(*procTable).random || !was.layout.Known() {
+	if was.id.Layout&event.LayoutRandom == 0 {
 		t.Skip("addresses are not randomised, or not shown")
 	}
 	c.do("forge")
-	if st, err := p.table.(*procTable).fs.Stat(pid); err != nil || st.Layout != was.layout {
-		t.Fatalf("layout %+v, %v; want that of before, %+v", st.Layout, err, was.layout)
+	if st, err := p.table.(*procTable).fs.Stat(pid); err != nil || st.LayoutNumber() != was.id.Layout {
+		t.Fatalf("layout %+v, %v; want that of before, %#x", st.Layout, err, was.id.Layout)
 	}
 	got := scan(t, p, pid) // where the arguments were is nothing: it looks half set up
 	if got = append(got, scan(t, p, pid)...); len(got) != 1 || got[0].Exec.Exe != other {

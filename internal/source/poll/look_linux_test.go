@@ -29,38 +29,34 @@ func TestLook(t *testing.T) {
 		put("7/stat", fmt.Sprintf("7 (%s) S 0 0 0 0 0 %d 0 0 0 0 0 0 0 0 0 0 1 0 %d 0 0 0 %d 9 %d 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 %d 9 0 9 0\n",
 			comm, flags, start, code, stack, argStart))
 	}
-	const kthread = 0x00200000
+	const kthread, random = 0x00200000, 0x00400000
 	o := source.Options{}
 	o.FillDefaults()
 	table := newTable(o).(*procTable)
 	table.fs = procfs.FS{Root: root}
-	random := func(v string) {
-		put("sys/kernel/randomize_va_space", v)
-		if _, err := table.pids(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
 	var p proc
 	for _, step := range []struct {
 		name string
 		do   func()
 		want change
 	}{
-		{"kernel thread", func() { random("2\n"); stat("k", kthread, 5, 0, 0, 0) }, replaced},
+		{"kernel thread", func() { stat("k", kthread, 5, 0, 0, 0) }, replaced},
 		{"still one", func() { stat("k2", kthread, 5, 0, 0, 0) }, same},
-		{"its exec", func() { put("7/exe", ""); put("7/cmdline", "a\x00"); stat("k", 0, 5, 10, 20, 30) }, execed},
-		{"another stack", func() { stat("k", 0, 5, 10, 21, 30) }, execed},
-		{"the arguments moved", func() { put("7/cmdline", "title"); stat("k", 0, 5, 10, 21, 31) }, same},
-		{"the name changed", func() { stat("thread", 0, 5, 10, 21, 31) }, same},
-		{"name and file changed", func() { put("7/exe", "new"); stat("b", 0, 5, 10, 21, 31) }, execed},
-		{"the layout is hidden", func() { stat("b", 0, 5, 1, 0, 0) }, same},
-		{"hidden, other arguments", func() { put("7/cmdline", "c\x00"); stat("b", 0, 5, 1, 0, 0) }, execed},
+		{"its exec", func() { put("7/exe", ""); put("7/cmdline", "a\x00"); stat("k", random, 5, 10, 20, 30) }, execed},
+		{"another stack", func() { stat("k", random, 5, 10, 21, 30) }, execed},
+		{"the arguments moved", func() { put("7/cmdline", "title"); stat("k", random, 5, 10, 21, 31) }, same},
+		{"the name changed", func() { stat("thread", random, 5, 10, 21, 31) }, same},
+		{"name and file changed", func() { put("7/exe", "new"); stat("b", random, 5, 10, 21, 31) }, execed},
+		{"the layout is hidden", func() { stat("b", random, 5, 1, 0, 0) }, same},
+		{"hidden, other arguments", func() { put("7/cmdline", "c\x00"); stat("b", random, 5, 1, 0, 0) }, execed},
 		{"hidden, no memory", func() { put("7/cmdline", ""); os.Remove(filepath.Join(root, "7/exe")) }, same},
 		{"hidden, it was back", func() { put("7/cmdline", "c\x00") }, same},
-		{"no longer hidden", func() { stat("b", 0, 5, 10, 21, 31) }, same},
-		{"not random", func() { random("0\n") }, same},
+		{"no longer hidden", func() { stat("b", random, 5, 10, 21, 31) }, same},
+		{"half way through an exec", func() { stat("b", random, 5, 0, 21, 0) }, same},
+		{"it was one, of the same", func() { stat("b", random, 5, 10, 22, 31) }, execed},
+		{"random no more", func() { stat("b", 0, 5, 10, 22, 31) }, execed},
 		{"not random, other arguments", func() { put("7/cmdline", "d\x00") }, execed},
-		{"pid reused", func() { stat("b", 0, 6, 10, 21, 31) }, replaced},
+		{"pid reused", func() { stat("b", random, 6, 10, 21, 31) }, replaced},
 	} {
 		step.do()
 		c, err := table.look(t.Context(), 7, &p)

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/sentineld/sentineld/internal/event"
-	"github.com/sentineld/sentineld/internal/procfs"
 	"github.com/sentineld/sentineld/internal/source"
 )
 
@@ -59,12 +58,11 @@ type proc struct {
 // image tells one exec of a process from the next. A table uses of it what its
 // platform shows.
 type image struct {
-	kthread    bool // of the kernel
-	layout     procfs.Layout
-	dev, inode uint64 // of the executable; 0, 0 = not known
-	exe        string // "" = not known
-	args       uint64 // hash
-	hasArgs    bool
+	kthread bool // of the kernel
+	id      event.ExecID
+	exe     string // "" = not known
+	args    uint64 // hash
+	hasArgs bool
 }
 
 type poller struct {
