@@ -156,7 +156,7 @@ func TestLookup(t *testing.T) {
 		if diff := cmp.Diff([][]uint32{{3}, {4}}, asked); diff != "" {
 			t.Errorf("looked up (-want +got):\n%s", diff)
 		}
-		r := &reader{alive: map[event.ProcessKey]bool{}, image: map[event.ProcessKey]string{}}
+		r := newReader()
 		r.follow(sink.got())
 		for k, want := range map[event.ProcessKey]string{parent: "/bin/new", child: "/bin/newer", grandchild: "/bin/old"} {
 			if got := r.image[k]; got != want+"|"+want+"\x00" {

@@ -33,11 +33,30 @@ type tombstone struct {
 }
 
 type proc struct {
-	found  uint64 // sighting of the row that told image; 0 = a source told it, or will not again
 	parent event.ProcessKey
-	image  uint64 // hash of exe and args; 0 = not known
+	image  image
 	start  uint32 // see startOf
+	found  bool   // a row of a snapshot told image, and the source has told nothing since
 	ended  bool
+}
+
+// image identifies what a process executes as far as a snapshot and a live event
+// tell it alike.
+type image struct {
+	id   event.ExecID
+	text uint64 // hash of exe and args; 0 = not known
+}
+
+// same reports whether a look at a process that is known to run i, which saw o, saw
+// nothing new.
+func (i image) same(o image) bool {
+	switch {
+	case i.id.Differs(o.id):
+		return false
+	case i.text != 0 && i.id.Same(o.id):
+		return true
+	}
+	return o.text == 0 || i.text == o.text
 }
 
 // startOf is where in the tick of its key the process of an event started: ns, and
@@ -55,40 +74,29 @@ func newTable() table {
 
 var imageSeed = maphash.MakeSeed()
 
-// imageOf identifies what a process executes as far as a snapshot and a live
-// event tell it alike.
-func imageOf(e *event.Event) uint64 {
+// imageOf is what an exec event tells of it.
+func imageOf(e *event.Event) image {
+	i := image{id: e.ExecID()}
 	if !e.Known.Has(event.KnownExe | event.KnownArgs) {
-		return 0
+		return i
 	}
 	var h maphash.Hash
 	h.SetSeed(imageSeed)
 	h.WriteString(e.Exec.Exe)
 	h.WriteByte(0)
 	h.WriteString(e.Exec.Args)
-	return h.Sum64() | 1
-}
-
-// sighting identifies the row of a process as far as a snapshot and polling, which
-// read the same, tell it alike.
-func sighting(e *event.Event) uint64 {
-	image := imageOf(e)
-	if image == 0 || !e.Known.Has(event.KnownFile) {
-		return image
-	}
-	return maphash.Comparable(imageSeed, [...]uint64{image, e.Exec.Dev, e.Exec.Inode}) | 1
+	i.text = h.Sum64() | 1
+	return i
 }
 
 // find is apply for the row of a snapshot.
 func (t *table) find(out []event.Event, r *event.Event) []event.Event {
-	var found uint64
-	if p := t.procs[r.Process]; p != nil {
-		found = p.found
-	}
+	p := t.procs[r.Process]
+	found := p != nil && p.found
 	told := len(out)
 	out = t.apply(out, r)
 	if len(out) > told {
-		found = sighting(r)
+		found = true
 	}
 	if p := t.procs[r.Process]; p != nil {
 		p.found = found
@@ -121,29 +129,29 @@ func (t *table) apply(out []event.Event, e *event.Event) []event.Event {
 			t.duplicates++
 			return out
 		}
-		out = t.add(out, e, 0)
+		out = t.add(out, e, image{})
 	case event.KindExec:
-		image := imageOf(e)
+		now := imageOf(e)
 		if p == nil {
-			out = t.add(out, e, image)
+			out = t.add(out, e, now)
 			break
 		}
 		if p.ended {
 			return out // told after its end: only a snapshot row can be so late
 		}
 		found := p.found
-		p.found = 0
-		if e.Source == event.SourceSnapshot && (image == 0 || p.image == image) {
+		p.found = false
+		if e.Source == event.SourceSnapshot && p.image.same(now) {
 			return out
 		}
-		if e.Source == event.SourcePoll && found != 0 && found == sighting(e) {
+		if e.Source == event.SourcePoll && found && now.text != 0 && p.image.same(now) {
 			return out // a snapshot between two looks has told it already
 		}
-		p.image = image
+		p.image = now
 	case event.KindExit:
 		switch {
 		case p == nil:
-			out = t.add(out, e, 0)
+			out = t.add(out, e, image{})
 			p = t.procs[e.Process]
 		case p.ended:
 			t.duplicates++
@@ -156,7 +164,7 @@ func (t *table) apply(out []event.Event, e *event.Event) []event.Event {
 
 // add enters the process of e. If another one has its pid, that one has ended
 // and its exit was not seen.
-func (t *table) add(out []event.Event, e *event.Event, image uint64) []event.Event {
+func (t *table) add(out []event.Event, e *event.Event, now image) []event.Event {
 	old, ok := t.byPID[e.Process.PID]
 	if ok && old.Start < e.Process.Start {
 		if p := t.procs[old]; p != nil && !p.ended {
@@ -164,16 +172,16 @@ func (t *table) add(out []event.Event, e *event.Event, image uint64) []event.Eve
 			t.end(old, p, e.Time)
 		}
 	}
-	if image == 0 {
+	if e.Kind == event.KindFork {
 		maker := e.Parent
 		if e.Fork != nil {
 			maker = e.Fork.Maker
 		}
-		if maker := t.procs[maker]; maker != nil && e.Kind == event.KindFork {
-			image = maker.image
+		if maker := t.procs[maker]; maker != nil {
+			now = maker.image
 		}
 	}
-	t.procs[e.Process] = &proc{parent: e.Parent, image: image, start: startOf(e)}
+	t.procs[e.Process] = &proc{parent: e.Parent, image: now, start: startOf(e)}
 	if !ok || old.Start < e.Process.Start {
 		t.byPID[e.Process.PID] = e.Process
 	}
@@ -328,7 +336,7 @@ func (t *table) unknown(held [][]event.Event) (pids []uint32) {
 			if batch[i].Kind != event.KindFork {
 				continue
 			}
-			if p := t.procs[batch[i].Process]; p != nil && !p.ended && p.image == 0 {
+			if p := t.procs[batch[i].Process]; p != nil && !p.ended && p.image.text == 0 {
 				pids = append(pids, batch[i].Process.PID)
 			}
 		}

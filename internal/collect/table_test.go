@@ -311,6 +311,62 @@ func TestPolledBehindSnapshot(t *testing.T) {
 	}
 }
 
+// What a snapshot shows of a process that is known is news only if that is another
+// exec: not a new title, but a replaced file, and the same program once more.
+func TestFoundAgain(t *testing.T) {
+	const random, other, fixed = 0x1235, 0x1237, 0x1234
+	maker, child := key(2, 20), key(3, 30)
+	with := func(e event.Event, args string, layout, dev, inode uint64) event.Event {
+		e.Exec.Args, e.Exec.Layout, e.Exec.Dev, e.Exec.Inode = args, layout, dev, inode
+		e.Known |= event.KnownFile
+		return e
+	}
+	known := func(layout uint64) event.Event { return with(exec(maker, "/a"), "a\x00", layout, 1, 5) }
+	found := func(args string, layout, inode uint64) event.Event {
+		return with(row(maker, initKey, "/a"), args, layout, 2, inode) // eBPF has another name for the device
+	}
+	unread := func(layout, inode uint64) event.Event {
+		e := found("", layout, inode)
+		e.Known &^= event.KnownArgs
+		return e
+	}
+	untold := known(random)
+	untold.Known &^= event.KnownExe | event.KnownArgs
+	for name, c := range map[string]struct {
+		known, row event.Event
+		want       int
+	}{
+		"as known":                        {known(random), found("a\x00", random, 5), 0},
+		"a new title":                     {known(random), found("title", random, 5), 0},
+		"no arguments any more":           {known(random), unread(random, 5), 0},
+		"the same once more":              {known(random), found("a\x00", other, 5), 1},
+		"the same, and no arguments":      {known(random), unread(other, 5), 1},
+		"half way through an exec":        {known(random), unread(0, 6), 0},
+		"a forged layout":                 {known(random), found("a\x00", random, 6), 1},
+		"hidden":                          {known(random), found("a\x00", 0, 5), 0},
+		"hidden, other arguments":         {known(random), found("b\x00", 0, 5), 1},
+		"hidden, a replaced file":         {known(random), found("a\x00", 0, 6), 1},
+		"fixed":                           {known(fixed), found("a\x00", fixed, 5), 0},
+		"fixed, other arguments":          {known(fixed), found("b\x00", fixed, 5), 1},
+		"fixed, a replaced file":          {known(fixed), found("a\x00", fixed, 6), 1},
+		"random no more":                  {known(random), found("a\x00", fixed, 5), 1},
+		"it was not told what it runs":    {untold, found("a\x00", random, 5), 1},
+		"nothing of it could be read yet": {event.Event{Kind: event.KindExec, Process: maker, Exec: &event.Exec{}}, found("a\x00", random, 5), 1},
+	} {
+		tab := newTable()
+		born := fork(child, maker)
+		tab.apply(tab.apply(nil, &c.known), &born)
+		mine, its := c.row, c.row
+		its.Process, its.Parent = child, maker
+		if _, news, _ := tab.merge([]event.Event{mine, its}, nil, 0); len(news) != 2*c.want {
+			t.Errorf("%s: told %q of it and its child, want %d of each", name, words(news), c.want)
+		}
+		if _, news, _ := tab.merge([]event.Event{mine, its}, nil, 0); len(news) != 0 {
+			t.Errorf("%s: told again: %q", name, words(news))
+		}
+	}
+}
+
 // A process that its parent did not make runs what its maker runs.
 func TestForkByMaker(t *testing.T) {
 	parent, maker, child, orphan := key(2, 20), key(3, 30), key(4, 40), key(5, 50)
@@ -323,7 +379,7 @@ func TestForkByMaker(t *testing.T) {
 	for _, e := range []event.Event{fork(parent, event.ProcessKey{}), exec(parent, "/a"), fork(maker, parent), exec(maker, "/b"), *by(child, maker), *by(orphan, key(9, 90))} {
 		tab.apply(nil, &e)
 	}
-	if tab.procs[child].image != tab.procs[maker].image || tab.procs[child].parent != parent || tab.procs[orphan].image != 0 {
+	if tab.procs[child].image != tab.procs[maker].image || tab.procs[child].parent != parent || tab.procs[orphan].image != (image{}) {
 		t.Errorf("child %+v, maker %+v, made by nobody known %+v", tab.procs[child], tab.procs[maker], tab.procs[orphan])
 	}
 }

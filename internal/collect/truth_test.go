@@ -28,6 +28,8 @@ type action struct {
 	Linger time.Duration // how long /proc goes on to show one that has exited
 	Stall  time.Duration // from here on the source delivers nothing for so long
 	Resync bool          // somebody asks for a list
+	Title  bool          // in place of Kind it rewrites its arguments, of which nobody is told
+	Again  bool          // an exec of what it runs
 }
 
 type truthPlan struct {
@@ -35,6 +37,7 @@ type truthPlan struct {
 	Actions []action
 	Held    int             // Options.HeldEvents
 	Stalls  bool            // the source has stalls, and says how much waits in it
+	Layouts bool            // they are shown: else there are no new titles, and no execs of the same
 	Read    []time.Duration // how long the snapshot takes for each half of a row, in turn
 }
 
@@ -42,9 +45,9 @@ func drawTruth(t *rapid.T, losses bool) truthPlan {
 	wait := rapid.Map(rapid.IntRange(0, 20), func(n int) time.Duration { return time.Duration(n) * time.Millisecond })
 	chance := func(t *rapid.T, label string, one, in int) bool { return rapid.IntRange(1, in).Draw(t, label) <= one }
 	linger := rapid.Map(rapid.IntRange(-60, 20), func(n int) time.Duration { return time.Duration(max(n, 0)) * 50 * time.Millisecond })
-	stalls := rapid.Bool().Draw(t, "stalls")
+	stalls, layouts := rapid.Bool().Draw(t, "stalls"), rapid.Bool().Draw(t, "layouts")
 	return truthPlan{
-		Stalls: stalls, Held: rapid.OneOf(rapid.Just(0), rapid.IntRange(1, 20)).Draw(t, "held"),
+		Stalls: stalls, Layouts: layouts, Held: rapid.OneOf(rapid.Just(0), rapid.IntRange(1, 20)).Draw(t, "held"),
 		Before: rapid.SliceOfN(linger, 0, 5).Draw(t, "before"),
 		Actions: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) action {
 			var stall time.Duration
@@ -57,6 +60,7 @@ func drawTruth(t *rapid.T, losses bool) truthPlan {
 				Pick: rapid.IntRange(0, 100).Draw(t, "pick"), Wait: wait.Draw(t, "wait"),
 				Lost: losses && chance(t, "lost", 1, 4), Twice: chance(t, "twice", 1, 6),
 				Flush: chance(t, "flush", 1, 3), Resync: chance(t, "resync", 1, 12),
+				Title: layouts && chance(t, "title", 1, 6), Again: layouts && chance(t, "again", 1, 3),
 			}
 		}), 0, 60).Draw(t, "actions"),
 		Read: rapid.SliceOfN(wait, 1, 5).Draw(t, "read"),
@@ -66,7 +70,10 @@ func drawTruth(t *rapid.T, losses bool) truthPlan {
 // life is a process of the world.
 type life struct {
 	key, parent event.ProcessKey
-	image       string
+	image       string    // the executable, and its arguments
+	args        string    // as it shows them
+	titles      *[]string // all that it and those it shares the image with ever showed
+	layout      uint64
 	alive       bool
 	born, died  moment
 	shown       time.Time // it is, until then
@@ -100,16 +107,21 @@ type world struct {
 	events  chan []event.Event
 	read    []time.Duration
 	reads   int
+	layouts uint64 // given out, 0 = they are hidden
 }
 
 var initKey = key(1, 1)
 
 func newWorld(p truthPlan) *world {
 	w := &world{lives: map[event.ProcessKey]*life{}, tick: 1, events: make(chan []event.Event, 1000), read: p.Read}
-	w.lives[initKey] = &life{key: initKey, image: "init", alive: true}
+	if p.Layouts {
+		w.layouts = event.LayoutRandom
+	}
+	w.lives[initKey] = &life{key: initKey, alive: true}
+	w.exec(w.lives[initKey], "init")
 	for _, linger := range p.Before {
 		l := w.fork(initKey)
-		l.image = fmt.Sprint("before", w.tick)
+		w.exec(l, fmt.Sprint("before", w.tick))
 		if linger > 0 {
 			w.n++
 			l.exitLost = true // and no gap tells it
@@ -117,6 +129,15 @@ func newWorld(p truthPlan) *world {
 		}
 	}
 	return w
+}
+
+// exec places a program where none has been.
+func (w *world) exec(l *life, image string) {
+	if w.layouts != 0 {
+		w.layouts += 2
+	}
+	l.image, l.args, l.layout = image, image+"\x00", w.layouts
+	l.titles = &[]string{l.args}
 }
 
 func (w *world) die(l *life, linger time.Duration) {
@@ -147,7 +168,9 @@ func (w *world) fork(parent event.ProcessKey) *life {
 	for pid := uint32(2); pid < 9; pid++ {
 		if !used[pid] {
 			w.tick++
-			l := &life{key: key(pid, w.tick), parent: parent, image: w.lives[parent].image, alive: true}
+			l := &life{key: key(pid, w.tick), parent: parent, alive: true}
+			maker := w.lives[parent]
+			l.image, l.args, l.titles, l.layout = maker.image, maker.args, maker.titles, maker.layout
 			w.lives[l.key] = l
 			return l
 		}
@@ -164,6 +187,11 @@ func (w *world) act(a action) {
 	var e event.Event
 	w.n++
 	now := moment{w.n, time.Now().UnixNano()}
+	if a.Title {
+		l.args = fmt.Sprint("title", w.n)
+		*l.titles = append(*l.titles, l.args)
+		return
+	}
 	switch a.Kind {
 	case event.KindFork:
 		child := w.fork(l.key)
@@ -174,9 +202,13 @@ func (w *world) act(a action) {
 		child.forkTold, child.forkLost, child.born = !a.Lost, a.Lost, now
 	case event.KindExec:
 		w.tick++
-		l.image = fmt.Sprint("image", w.tick)
+		image := l.image
+		if !a.Again {
+			image = fmt.Sprint("image", w.tick)
+		}
+		w.exec(l, image)
 		e = exec(l.key, l.image)
-		e.Exec.Inode = now.n
+		e.Exec.Inode, e.Exec.Layout = now.n, l.layout
 		if a.Lost {
 			l.execLost = true
 		} else {
@@ -266,24 +298,31 @@ func (w *world) lookup(_ context.Context, pids []uint32) ([]event.Event, error) 
 }
 
 // readAll reads one process after the other while the world goes on. The two
-// parts of an image are read at different times, as from /proc. exiting: a row is of
-// one that has exited.
+// parts of an image are read at different times, as from /proc, and again where a
+// layout tells that there was an exec in between. exiting: a row is of one that has
+// exited.
 func (w *world) readAll(list []*life) (rows []event.Event, exiting bool) {
-	for _, l := range list {
+	for i := 0; i < len(list); i++ {
+		l := list[i]
 		w.pause()
 		w.mu.Lock()
 		alive, exe := l.visible(), l.image
 		r := row(l.key, l.parent, exe)
-		r.Time = time.Now().UnixNano()
+		r.Time, r.Exec.Layout = time.Now().UnixNano(), l.layout
 		w.mu.Unlock()
 		if !alive {
 			continue
 		}
 		w.pause()
 		w.mu.Lock()
-		alive, r.Exec.Args = l.visible(), l.image+"\x00"
+		torn := l.layout != r.Exec.Layout
+		alive, r.Exec.Args = l.visible(), l.args
 		exiting = exiting || alive && !l.alive
 		w.mu.Unlock()
+		if torn {
+			i--
+			continue
+		}
 		if alive {
 			rows = append(rows, r)
 		}
@@ -295,6 +334,7 @@ func (w *world) readAll(list []*life) (rows []event.Event, exiting bool) {
 type reader struct {
 	alive map[event.ProcessKey]bool
 	image map[event.ProcessKey]string // exe and args; "" = not told
+	place map[event.ProcessKey]uint64 // its layout
 	at    int                         // events of the stream that were read
 	n     uint64                      // number of the newest of them
 	early []event.Event               // the gaps among them that say that a list overtook events
@@ -307,6 +347,10 @@ type reader struct {
 type doubt struct {
 	next int
 	text string
+}
+
+func newReader() *reader {
+	return &reader{alive: map[event.ProcessKey]bool{}, image: map[event.ProcessKey]string{}, place: map[event.ProcessKey]uint64{}}
 }
 
 // excused reports whether a thing may be left out.
@@ -343,10 +387,12 @@ func (r *reader) follow(stream []event.Event) {
 				r.fail("fork of %s, which is known", e.Process)
 			}
 			r.alive[e.Process], r.image[e.Process] = true, r.image[e.Parent]
+			r.place[e.Process] = r.place[e.Parent]
 		case event.KindExec:
 			r.alive[e.Process] = true
 			if e.Known.Has(event.KnownExe | event.KnownArgs) {
 				r.image[e.Process] = e.Exec.Exe + "|" + e.Exec.Args
+				r.place[e.Process] = e.Exec.Layout
 			}
 		case event.KindExit:
 			r.alive[e.Process] = false
@@ -396,7 +442,7 @@ func runTruth(ctx context.Context, p truthPlan, losses bool) error {
 	if p.Stalls {
 		src = &buffered{channel: channel{events: w.events}, backlog: w.backlog}
 	}
-	r := &reader{alive: map[event.ProcessKey]bool{}, image: map[event.ProcessKey]string{}}
+	r := newReader()
 	sink := &record{}
 	sink.onSync = func(live, news []event.Event) { // with sink.mu held
 		r.follow(sink.stream[:len(sink.stream)-len(news)])
@@ -506,9 +552,10 @@ func (w *world) check(r *reader, losses, atRest bool) {
 		r.fail("the stream has %s, the truth is %s", got, want)
 	}
 	for _, l := range w.alive() {
-		want := l.image + "|" + l.image + "\x00"
-		if got := r.image[l.key]; got != want && (atRest || !losses) {
-			r.fail("the image of %s is told as %q, the truth is %q", l.key, got, want)
+		exe, args, _ := strings.Cut(r.image[l.key], "|")
+		told := exe == l.image && slices.Contains(*l.titles, args) && r.place[l.key] == l.layout
+		if !told && (atRest || !losses) {
+			r.fail("the image of %s is told as %q at %x, the truth is %+v", l.key, r.image[l.key], r.place[l.key], l)
 		}
 	}
 }
