@@ -23,9 +23,9 @@ type Appended struct {
 //
 // An exec or exit of a process that is not known makes it known. Not stored,
 // but counted in Stats, are a second fork of a process, a second exit, and an
-// exec with SourceSnapshot of a process that is known to run just that. One of
-// which neither executable nor arguments are known makes the process known, and
-// is no exec.
+// exec with SourceSnapshot of a process that is known to run just that, whatever
+// title it gave itself since. One of which neither executable nor arguments are
+// known makes the process known, and is no exec.
 func (db *DB) Append(ctx context.Context, batch []event.Event) (Appended, error) {
 	return db.append(ctx, batch, nil)
 }
@@ -175,7 +175,7 @@ func (db *DB) applyExec(e *event.Event, running bool, a *Appended) error {
 		if err != nil {
 			return err
 		}
-		if old != nil && old.endedTS == unknown && old.firstTS != unknown && old.image != nil && old.image.same(db, e.Exec, e.Known) {
+		if old != nil && old.endedTS == unknown && old.firstTS != unknown && old.image != nil && old.image.same(db, e) {
 			db.stats.Unchanged++
 			return db.applyFoundHash(e, old, a)
 		}
@@ -194,7 +194,7 @@ func (db *DB) applyExec(e *event.Event, running bool, a *Appended) error {
 	if err != nil {
 		return err
 	}
-	i := &image{ts: ts, hasExe: e.Known.Has(event.KnownExe), hasArgs: e.Known.Has(event.KnownArgs)}
+	i := &image{ts: ts, id: e.ExecID(), hasExe: e.Known.Has(event.KnownExe), hasArgs: e.Known.Has(event.KnownArgs)}
 	if i.hasExe {
 		exe, err := db.intern(e.Exec.Exe)
 		if err != nil {

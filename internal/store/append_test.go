@@ -313,3 +313,64 @@ func TestClosedStore(t *testing.T) {
 		t.Errorf("cursor: %v", err)
 	}
 }
+
+// What is found running is an exec only where it cannot be the one that is known,
+// before the store is opened again and after: a new title is none, the same program
+// once more is, and so is a replaced file, with its own hash.
+func TestFoundAgain(t *testing.T) {
+	const random, other, fixed = 0x1235, 0x1237, 0x1234
+	with := func(pid uint32, layout, inode uint64, args ...string) event.Event {
+		e := execEvent(pid, 1, at(int64(pid)), "/bin/x", args...)
+		e.Exec.Layout, e.Exec.Inode = layout, inode
+		return e
+	}
+	found := func(pid uint32, layout, inode uint64, args ...string) event.Event {
+		e := snapshot(with(pid, layout, inode, args...))
+		e.Exec.Dev++ // eBPF names devices in another way
+		return hashed(e, sha("f"))
+	}
+	cases := []struct {
+		name         string
+		known, found event.Event
+		execs        int
+	}{
+		{"as known", with(10, random, 7, "x"), found(10, random, 7, "x"), 1},
+		{"a new title", with(11, random, 7, "x"), found(11, random, 7, "x: idle"), 1},
+		{"the same once more", with(12, random, 7, "x"), found(12, other, 7, "x"), 2},
+		{"a replaced file", with(13, random, 7, "x"), found(13, other, 8, "x"), 2},
+		{"a forged layout", with(14, random, 7, "x"), found(14, random, 8, "x"), 2},
+		{"hidden", with(15, random, 7, "x"), found(15, 0, 7, "x"), 1},
+		{"hidden, other arguments", with(16, random, 7, "x"), found(16, 0, 7, "y"), 2},
+		{"hidden, a replaced file", with(17, random, 7, "x"), found(17, 0, 8, "x"), 2},
+		{"never shown", with(18, 0, 7, "x"), found(18, random, 7, "x"), 1},
+		{"fixed", with(19, fixed, 7, "x"), found(19, fixed, 7, "x"), 1},
+		{"fixed, other arguments", with(20, fixed, 7, "x"), found(20, fixed, 7, "y"), 2},
+	}
+	for _, reopen := range []bool{false, true} {
+		dir := t.TempDir()
+		db := open(t, dir)
+		for _, c := range cases {
+			pid := c.known.Process.PID
+			appendAll(t, db, c.known, forkEvent(pid+100, pid, at(100)))
+		}
+		if reopen {
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			db = open(t, dir)
+		}
+		for _, c := range cases {
+			pid, child := c.found.Process.PID, c.found
+			child.Process = key(pid + 100)
+			appendAll(t, db, c.found, child)
+			want(t, fmt.Sprintf("%s, reopened %v", c.name, reopen), rows(t, db, fmt.Sprintf("SELECT execs FROM processes WHERE pid IN (%d, %d) ORDER BY pid", pid, pid+100)),
+				fmt.Sprint(c.execs), fmt.Sprint(c.execs-1))
+			if a := appendAll(t, db, c.found, child); a.Rows != 0 {
+				t.Errorf("%s, reopened %v: it is told again", c.name, reopen)
+			}
+		}
+		want(t, "the hash is of what runs", rows(t, db, "SELECT exec_no, inode, substr(sha256, 1, 2), source FROM execs WHERE pid = 13"),
+			"1 | 7 | <null> | ebpf", "2 | 8 | 66 | snapshot")
+		want(t, "no number changes", rows(t, db, "SELECT exec_no, cmdline FROM execs WHERE pid IN (11, 111)"), "1 | x")
+	}
+}

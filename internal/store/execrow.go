@@ -10,7 +10,8 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// The columns of exec_rows, in order; in failure_rows errno stands before env.
+// The columns of exec_rows, in order; in failure_rows errno stands before env, which
+// is the last.
 const (
 	colTS = 1 + iota
 	colSeq
@@ -49,8 +50,9 @@ const (
 	colFlags
 	colSHA256
 	colEnv
+	colLayout
 
-	execColumns   = colEnv
+	execColumns   = colLayout
 	colErrno      = colEnv
 	colFailureEnv = colEnv + 1
 )
@@ -71,6 +73,8 @@ func (db *DB) insertExec(e *event.Event, p, parent *process, no int64, a *Append
 	if e.Kind == event.KindExecFailed {
 		s, env = db.st.failure, colFailureEnv
 		s.BindInt64(colErrno, int64(e.Exec.Errno))
+	} else {
+		bindKnown(s, colLayout, int64(e.Exec.Layout), e.Exec.Layout != 0)
 	}
 	s.BindInt64(colSeq, db.nextSeq())
 	s.BindInt64(colProc, p.id)

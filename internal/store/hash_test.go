@@ -166,13 +166,14 @@ func TestHashOfWhatWasFoundRunning(t *testing.T) {
 	other := hashed(again(c), sha("c"))
 	other.Exec.Inode++ // runs another file by now
 	got, err := db.Reconcile(context.Background(), []event.Event{again(a), hashed(again(b), sha("b")), child, other, again(execEvent(6, 1, at(5), "/bin/d", "d"))}, at(101))
-	if err != nil || got.Rows != 2+1 { // a hash, a process; and process 1 is gone
+	if err != nil || got.Rows != 3+1 { // a hash, an exec, a process; and process 1 is gone
 		t.Errorf("%+v %v", got, err)
 	}
 	appendAll(t, db, late(child, sha("a")), late(again(execEvent(6, 1, at(5), "/bin/d", "d")), sha("d")))
-	want(t, "execs", rows(t, db, "SELECT name, substr(sha256, 1, 2), source FROM execs"), "a | 61 | ebpf", "b | 62 | ebpf", "c | <null> | ebpf", "d | 64 | snapshot")
+	want(t, "execs", rows(t, db, "SELECT name, substr(sha256, 1, 2), source FROM execs"), "a | 61 | ebpf", "b | 62 | ebpf", "c | <null> | ebpf", "c | 63 | snapshot", "d | 64 | snapshot")
 	want(t, "binaries", rows(t, db, binariesSQL),
-		"/bin/a | 61 | 1 | 1 | 1 | <null> | 100 | 131099", "/bin/b | 62 | 1 | 2 | 2 | <null> | 100 | 131099", "/bin/d | 64 | 0 | 100 | 100 | <null> | 100 | 131099")
+		"/bin/a | 61 | 1 | 1 | 1 | <null> | 100 | 131099", "/bin/b | 62 | 1 | 2 | 2 | <null> | 100 | 131099",
+		"/bin/c | 63 | 0 | 100 | 100 | <null> | 100 | 131100", "/bin/d | 64 | 0 | 100 | 100 | <null> | 100 | 131099")
 }
 
 // TestHashesAreRolledBack: what a failed transaction saw is not counted by the

@@ -38,6 +38,7 @@ type process struct {
 // inherited it.
 type image struct {
 	ts       int64 // exec_rows.ts
+	id       event.ExecID
 	exe      string
 	hasExe   bool
 	args     uint64 // argsHash
@@ -45,9 +46,16 @@ type image struct {
 	ancestry int64 // strings.id as loaded
 }
 
-// same reports whether a process that was found running x is known to run
+// same reports whether a process that was found running what e tells is known to run
 // just that. What one side does not know does not differ.
-func (i *image) same(db *DB, x *event.Exec, known event.Known) bool {
+func (i *image) same(db *DB, e *event.Event) bool {
+	x, known, id := e.Exec, e.Known, e.ExecID()
+	switch {
+	case i.id.Differs(id):
+		return false
+	case i.id.Same(id):
+		return true
+	}
 	return (!i.hasExe || !known.Has(event.KnownExe) || i.exe == x.Exe) &&
 		(!i.hasArgs || !known.Has(event.KnownArgs) || i.args == db.procs.argsHash(x.Args))
 }
@@ -123,7 +131,7 @@ func (db *DB) useBoot(boot event.BootID) error {
 
 // processQuery reads what a process in memory is made of; see read.
 const processQuery = `SELECT p.id, p.pid, p.start, p.start_ns, p.started, p.parent, p.ppid, p.first_ts, p.image, p.execs,
-	p.ended_ts, p.exit_code, p.signal, p.core, p.presumed, x.s, e.cmdline, e.splits, a.s, a.id
+	p.ended_ts, p.exit_code, p.signal, p.core, p.presumed, x.s, e.cmdline, e.splits, a.s, a.id, e.source, e.known, e.layout, e.dev, e.inode
 	FROM procs p LEFT JOIN exec_rows e ON e.ts = p.image
 	LEFT JOIN strings x ON x.id = e.exe LEFT JOIN strings a ON a.id = e.ancestors `
 
@@ -213,6 +221,10 @@ func (t *processTable) read(s *sqlite.Stmt, images map[int64]*image, ancestors m
 	ts := s.ColumnInt64(8)
 	if images[ts] == nil {
 		i := &image{ts: ts, exe: s.ColumnText(15), hasExe: !s.ColumnIsNull(15), hasArgs: !s.ColumnIsNull(16), ancestry: s.ColumnInt64(19)}
+		i.id = (&event.Event{
+			Source: event.Source(s.ColumnInt64(20)), Known: event.Known(s.ColumnInt64(21)),
+			Exec: &event.Exec{Layout: uint64(s.ColumnInt64(22)), Dev: uint64(s.ColumnInt64(23)), Inode: uint64(s.ColumnInt64(24))},
+		}).ExecID()
 		if i.hasArgs {
 			var splits []byte
 			if !s.ColumnIsNull(17) {
