@@ -80,7 +80,11 @@ func (db *DB) lateHash(ts int64, exe, hash string, f file, now int64, a *Appende
 	if err != nil {
 		return err
 	}
-	exec := changed && event.Source(s.ColumnInt64(0)) != event.SourceSnapshot
+	exec := false
+	if changed {
+		exec = event.Source(s.ColumnInt64(0)) != event.SourceSnapshot
+		f.dev = uint64(s.ColumnInt64(1)) // of the exec: what was found running may have another name for it
+	}
 	if err := s.Reset(); err != nil {
 		return err
 	}
@@ -89,7 +93,7 @@ func (db *DB) lateHash(ts int64, exe, hash string, f file, now int64, a *Appende
 		return nil
 	}
 	if exe != "" {
-		key, err := db.binaryKey(exe, hash)
+		key, err := db.binaryKey(exe, f, hash)
 		if err != nil {
 			return err
 		}
@@ -110,21 +114,26 @@ func (db *DB) seeExec(e *event.Event, ts int64, running bool) error {
 	if !e.Known.Has(event.KnownSHA256|event.KnownExe) || len(e.Exec.SHA256) != sha256.Size {
 		return nil
 	}
-	key, err := db.binaryKey(e.Exec.Exe, e.Exec.SHA256)
+	f := fileOf(e)
+	key, err := db.binaryKey(e.Exec.Exe, f, e.Exec.SHA256)
 	if err != nil {
 		return err
 	}
-	db.seen.add(key, fileOf(e), ts, !running)
+	db.seen.add(key, f, ts, !running)
 	return nil
 }
 
-func (db *DB) binaryKey(exe, hash string) (binaryKey, error) {
+func (db *DB) binaryKey(exe string, f file, hash string) (binaryKey, error) {
 	path, err := db.intern(exe)
 	if err != nil {
 		return binaryKey{}, err
 	}
 	sum, err := db.internHash(hash)
-	return binaryKey{path.id, sum}, err
+	dev := int64(0)
+	if f.hasFile {
+		dev = int64(f.dev)
+	}
+	return binaryKey{path.id, dev, sum}, err
 }
 
 func (db *DB) internHash(hash string) (int64, error) {
@@ -145,8 +154,9 @@ func fileOf(e *event.Event) file {
 	return file{x.Dev, x.Inode, int64(x.Size), x.MTime, e.Known.Has(event.KnownFile), e.Known.Has(event.KnownFileTimes)}
 }
 
-// binaryKey names a content at a path; both are strings.id.
-type binaryKey struct{ exe, sha256 int64 }
+// binaryKey names a content at a path on a device, 0 = not known; the others are
+// strings.id.
+type binaryKey struct{ exe, dev, sha256 int64 }
 
 // sightings gathers the binaries of one transaction, so that many execs of one
 // cost one write.
@@ -180,13 +190,14 @@ func (s *sightings) add(key binaryKey, f file, ts int64, exec bool) {
 	b.execs += bit(exec)
 }
 
-// flushBinaries writes what was seen, once for each content of each path.
+// flushBinaries writes what was seen, once for each content of each path of a device.
 func (db *DB) flushBinaries() error {
 	for _, b := range db.seen.list {
 		before := db.st.binaryBefore
 		before.BindInt64(1, b.key.exe)
-		before.BindInt64(2, b.key.sha256)
-		before.BindInt64(3, b.last)
+		before.BindInt64(2, b.key.dev)
+		before.BindInt64(3, b.key.sha256)
+		before.BindInt64(4, b.last)
 		changed, err := before.Step()
 		if err != nil {
 			return err
@@ -200,8 +211,8 @@ func (db *DB) flushBinaries() error {
 		}
 		s := db.st.binarySeen
 		s.BindInt64(1, b.key.exe)
-		s.BindInt64(2, b.key.sha256)
-		bindKnown(s, 3, int64(b.file.dev), b.file.hasFile)
+		s.BindInt64(2, b.key.dev)
+		s.BindInt64(3, b.key.sha256)
 		bindKnown(s, 4, int64(b.file.inode), b.file.hasFile)
 		bindKnown(s, 5, b.file.size, b.file.hasTimes)
 		bindKnown(s, 6, b.file.mtime, b.file.hasTimes)
@@ -215,8 +226,9 @@ func (db *DB) flushBinaries() error {
 		// Hashes do not come in the order of the execs.
 		next := db.st.binaryNext
 		next.BindInt64(1, b.key.exe)
-		next.BindInt64(2, b.key.sha256)
-		next.BindInt64(3, b.first)
+		next.BindInt64(2, b.key.dev)
+		next.BindInt64(3, b.key.sha256)
+		next.BindInt64(4, b.first)
 		if err := step(next); err != nil {
 			return err
 		}

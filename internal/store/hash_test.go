@@ -3,11 +3,13 @@ package store
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/sentineld/sentineld/internal/event"
 	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
 )
 
 func sha(c string) string { return strings.Repeat(c, 32) }
@@ -110,8 +112,8 @@ func TestHashOfUnknownPath(t *testing.T) {
 	}
 }
 
-// TestBinaries: one row for each content of each path, which says what was there
-// before, in whatever order the hashes come.
+// TestBinaries: one row for each content of each path of a device, which says what
+// was there before, in whatever order the hashes come.
 func TestBinaries(t *testing.T) {
 	dir := t.TempDir()
 	db := open(t, dir)
@@ -150,6 +152,60 @@ func TestBinaries(t *testing.T) {
 	db = open(t, dir)
 	appendAll(t, db, hashed(sh(30, 80), sha("a")))
 	want(t, "after a restart", rows(t, db, "SELECT execs FROM binaries WHERE exe = '/bin/sh' AND sha256 = '"+hexSHA("a")+"'"), "4")
+}
+
+// TestBinariesOfContainers: two images with different contents at one path have not
+// changed, whoever runs when; a file that is replaced in one of them has.
+func TestBinariesOfContainers(t *testing.T) {
+	db := open(t, t.TempDir())
+	run := func(pid uint32, dev uint64) event.Event {
+		e := execEvent(pid, 1, at(int64(pid)), "/bin/true", "true")
+		e.Exec.Dev = dev
+		return e
+	}
+	one, two := run(12, 40), run(13, 41)
+	appendAll(t, db, hashed(run(10, 40), sha("a")), hashed(run(11, 41), sha("b")), one, two)
+	const all = "SELECT dev, substr(sha256, 1, 2), execs, substr(previous, 1, 2) FROM binaries ORDER BY dev, first_seen"
+	appendAll(t, db, late(one, sha("a")), late(two, sha("b")), hashed(run(14, 40), sha("a")))
+	want(t, "two images", rows(t, db, all), "40 | 61 | 3 | <null>", "41 | 62 | 2 | <null>")
+	three := run(20, 41)
+	appendAll(t, db, three, hashed(run(21, 42), sha("c")))
+	appendAll(t, db, late(three, sha("a"))) // by now what the other image has
+	want(t, "replaced in one", rows(t, db, all), "40 | 61 | 3 | <null>", "41 | 62 | 2 | <null>", "41 | 61 | 1 | 62", "42 | 63 | 1 | <null>")
+
+	// What runs is found by /proc, which may have another name for the device.
+	quiet := run(30, 40)
+	appendAll(t, db, quiet)
+	appendAll(t, db, snapshot(hashed(run(30, 99), sha("d"))))
+	want(t, "found running", rows(t, db, all+" LIMIT 2"), "40 | 61 | 3 | <null>", "40 | 64 | 1 | 61")
+}
+
+// A store of version 4 knows of each content the device where it was seen last: what
+// it calls a change is one only if the content before was seen there, too.
+func TestUpgradeOfBinaries(t *testing.T) {
+	dir := t.TempDir()
+	conn, err := sqlite.OpenConn(filepath.Join(dir, FileName), sqlite.OpenReadWrite, sqlite.OpenCreate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := registerFunctions(conn); err != nil {
+		t.Fatal(err)
+	}
+	script := fmt.Sprintf(`PRAGMA application_id = %d; %s; PRAGMA user_version = 4;
+		INSERT INTO strings VALUES (1, '/bin/true'), (2, 'aa'), (3, 'bb'), (4, 'cc'), (5, 'dd');
+		INSERT INTO binary_rows VALUES (1, 2, 40, 7, 100, 1, 10, 20, 3, NULL), (1, 3, 41, 7, 100, 1, 11, 21, 2, 2),
+			(1, 4, 41, 8, 100, 2, 12, 22, 1, 3), (1, 5, NULL, NULL, NULL, NULL, 13, 23, 1, 4);`,
+		applicationID, strings.Join(migrations()[:4], ";\n"))
+	if err := sqlitex.ExecuteScript(conn, script, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, dir)
+	want(t, "rows", rows(t, db, "SELECT sha256, exe, dev, inode, size, mtime, first_seen, last_seen, execs, previous FROM binaries ORDER BY first_seen"),
+		"aa | /bin/true | 40 | 7 | 100 | 1 | 10 | 20 | 3 | <null>", "bb | /bin/true | 41 | 7 | 100 | 1 | 11 | 21 | 2 | <null>",
+		"cc | /bin/true | 41 | 8 | 100 | 2 | 12 | 22 | 1 | bb", "dd | /bin/true | <null> | <null> | <null> | <null> | 13 | 23 | 1 | <null>")
 }
 
 // TestHashOfWhatWasFoundRunning: a list of live processes brings hashes that were
