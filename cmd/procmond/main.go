@@ -23,6 +23,7 @@ type commands struct {
 }
 
 func main() {
+	enterHostCgroups()
 	cli.CatchBrokenPipes()
 	os.Exit(cli.Main("procmond", os.Stderr, run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)))
 }

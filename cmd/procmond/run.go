@@ -82,6 +82,9 @@ func (r *runCmd) Run(ctx context.Context, log *slog.Logger, std streams) error {
 	log.Info("collecting", "source", src.Name().String(), "detail", src.Detail())
 
 	// 3
+	if err := procfs.HostCgroups(); err != nil {
+		log.Warn(err.Error())
+	}
 	if why := src.Blind()[event.KindExecFailed.String()]; why != "" {
 		log.Warn(why, "flag", "--exec-failures")
 	}
@@ -195,6 +198,9 @@ func (m *monitor) status() json.RawMessage {
 	h.Backlog, h.Buffer = m.src.Backlog()
 	for _, r := range m.src.Refused() {
 		h.Refused = append(h.Refused, health.Refusal{Source: r.Name.String(), Reason: r.Err.Error()})
+	}
+	if err := procfs.HostCgroups(); err != nil {
+		h.Cgroups = err.Error()
 	}
 	_, h.Queue = m.server.Queued()
 	b, err := json.Marshal(h)

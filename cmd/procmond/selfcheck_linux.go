@@ -7,6 +7,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"kernel.org/pub/linux/libs/security/libcap/cap"
+
+	"github.com/sentineld/sentineld/internal/procfs"
 )
 
 // systemFacts are what decides whether eBPF and the process connector can be used.
@@ -28,6 +30,12 @@ func systemFacts() []fact {
 	if b, err := os.ReadFile("/proc/sys/kernel/unprivileged_bpf_disabled"); err == nil {
 		add("unpriv. bpf", map[string]string{"0": "allowed", "1": "disabled for good", "2": "disabled"}[strings.TrimSpace(string(b))], nil)
 	}
+
+	cgroups := "the host's"
+	if err := procfs.HostCgroups(); err != nil {
+		cgroups = err.Error()
+	}
+	add("cgroup ns", cgroups, yes(procfs.HostCgroups() == nil))
 
 	set := cap.GetProc()
 	for _, c := range []struct {

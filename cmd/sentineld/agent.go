@@ -248,6 +248,9 @@ func (a *agent) status() health.Agent {
 		if why := c.Blind[event.KindExecFailed.String()]; why != "" {
 			worse(health.Degraded, "%s", why)
 		}
+		if c.Cgroups != "" {
+			worse(health.Degraded, "%s", c.Cgroups)
+		}
 		for _, r := range c.Refused {
 			worse(health.Degraded, "source %s is not used: %s", r.Source, r.Reason)
 		}

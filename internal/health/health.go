@@ -37,6 +37,7 @@ type Collector struct {
 	Gaps     uint64            `json:"gaps"`              // told since the start
 	Blind    map[string]string `json:"blind,omitempty"`   // what the source never sees, by kind of event, and why; "any" = of each kind
 	Failures bool              `json:"exec_failures"`     // failed execs were asked for
+	Cgroups  string            `json:"cgroups,omitempty"` // why /proc tells none; "" = it does
 	Syncs    uint64            `json:"syncs"`             // snapshots taken
 	Resyncs  uint64            `json:"resyncs"`           // of these, after a loss
 	Held     int               `json:"held"`              // events that wait for a snapshot to be complete

@@ -12,7 +12,8 @@ import (
 // of v1Order, in which it is not. The
 // container id comes from the path, or, on hybrid systems whose unified
 // hierarchy stops at the runtime's service, from that of v1. ok is false when
-// there is no line to read.
+// there is no line to read. The paths are whole only in the host's cgroup
+// namespace: see HostCgroups.
 func ParseCgroup(b []byte) (path, containerID string, ok bool) {
 	var v2, v1 []byte
 	best := len(v1Order) + 1

@@ -299,7 +299,7 @@ func (f FS) readPlace(pid int, e *event.Event, buf []byte) {
 			x.Cwd = name
 		}
 	}
-	if buf, err := f.readFile(buf[:0], pid, "cgroup"); err == nil {
+	if buf, err := f.readFile(buf[:0], pid, "cgroup"); err == nil && HostCgroups() == nil {
 		if path, id, ok := ParseCgroup(buf); ok {
 			x.Cgroup, x.ContainerID = path, id
 			e.Known |= event.KnownCgroup | event.KnownContainer

@@ -33,6 +33,9 @@ func (f FS) Look(event.BootID, int, int) (Seen, error) { return Seen{}, errOther
 // Snapshot needs Linux.
 func (f FS) Snapshot(context.Context, event.BootID, int) ([]Seen, error) { return nil, errOther }
 
+// HostCgroups is for Linux: elsewhere there are no cgroups to be known.
+func HostCgroups() error { return nil }
+
 // ExeFile needs Linux.
 func (f FS) ExeFile(int) (dev, inode uint64, err error) { return 0, 0, errOther }
 
