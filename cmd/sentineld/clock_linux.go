@@ -1,12 +1,16 @@
 package main
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/sentineld/sentineld/internal/procfs"
+)
 
 // bootTime is when the machine was booted, Unix ns: the wall clock less the
-// boot clock, both as they are now.
+// boot clock, both as they are now; 0 where that is not the host's.
 func bootTime() int64 {
 	var boot, wall unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil || unix.ClockGettime(unix.CLOCK_REALTIME, &wall) != nil {
+	if procfs.HostClock() != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil || unix.ClockGettime(unix.CLOCK_REALTIME, &wall) != nil {
 		return 0
 	}
 	return wall.Nano() - boot.Nano()

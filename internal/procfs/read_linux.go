@@ -13,8 +13,12 @@ import (
 	"github.com/sentineld/sentineld/internal/event"
 )
 
-// BootID is the id of this boot.
+// BootID is the id of this boot. There is none where the other half of a process key
+// is not the kernel's: see HostClock.
 func (f FS) BootID() (event.BootID, error) {
+	if err := HostClock(); err != nil {
+		return event.BootID{}, fmt.Errorf("identify processes: %w", err)
+	}
 	b, err := os.ReadFile(f.root() + "/sys/kernel/random/boot_id")
 	if err != nil {
 		return event.BootID{}, fmt.Errorf("read boot id: %w", err)
