@@ -79,6 +79,7 @@ func Run(f *File, s Setup, shared *Service, dir string) Result {
 var dispensable = []string{
 	"the clock of this system is not the scenario's to set", // others use it, but in a guest of our own
 	"no writable cgroup hierarchy of version 1",             // a system has v2, v1 or both
+	"runc is not installed",
 }
 
 func mayLack(why string) bool {

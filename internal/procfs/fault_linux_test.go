@@ -105,10 +105,10 @@ func TestFaults(t *testing.T) {
 	if _, err := none.BootID(); err == nil {
 		t.Error("boot id of no /proc: no error")
 	}
-	if _, _, err := none.ExeFile(1); !errors.Is(err, os.ErrNotExist) {
+	if _, _, err := none.ExeFile(Stat{PID: 1}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("exe of no /proc: %v", err)
 	}
-	if dev, ino, err := (FS{}).ExeFile(os.Getpid()); err != nil || dev == 0 || ino == 0 {
+	if dev, ino, err := (FS{}).ExeFile(Stat{PID: os.Getpid()}); err != nil || dev == 0 || ino == 0 {
 		t.Errorf("exe: %d, %d, %v", dev, ino, err)
 	}
 }

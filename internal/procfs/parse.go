@@ -22,6 +22,19 @@ type Stat struct {
 	Threads int
 	Start   uint64 // ticks of event.TickNS on the boot clock
 	Layout  Layout
+
+	// Thread is one that lives, of a process whose first thread has ended and has
+	// given up what it shared: program, directory, namespaces. 0 = the first lives,
+	// or none does. ParseStat does not set it.
+	Thread int
+}
+
+// file is the name of a file in the directory of a process, of a thread that lives.
+func (s Stat) file(name string) string {
+	if s.Thread == 0 {
+		return name
+	}
+	return "task/" + strconv.Itoa(s.Thread) + "/" + name
 }
 
 // Flags of linux/sched.h that tell why there is nothing to read.

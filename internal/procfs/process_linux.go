@@ -43,7 +43,7 @@ func (f FS) Look(boot event.BootID, pid, argsMax int) (Seen, error) {
 			s.Event.Exec.Args, s.Event.Exec.Argc, s.Event.Exec.ArgsLen, s.Event.Exec.Truncated = "", 0, 0, false
 			if s.Torn {
 				s.Event.Exec.Layout = 0
-				f.forgetChanged(pid, &s.Event)
+				f.forgetChanged(s.Stat, &s.Event)
 			}
 			return s, nil
 		}
@@ -52,10 +52,10 @@ func (f FS) Look(boot event.BootID, pid, argsMax int) (Seen, error) {
 
 // forgetChanged keeps of a process that seems to exec all the time what is the same
 // once more: who only looks like that hides nothing but his arguments.
-func (f FS) forgetChanged(pid int, e *event.Event) {
+func (f FS) forgetChanged(s Stat, e *event.Event) {
 	again := event.Event{Exec: &event.Exec{}}
-	f.readExe(pid, &again)
-	f.readCredentials(pid, &again)
+	f.readExe(s, &again)
+	f.readCredentials(s.PID, &again)
 	x, y := e.Exec, again.Exec
 	const file = event.KnownExe | event.KnownFile | event.KnownNlink | event.KnownFileTimes | event.KnownFileless
 	if (e.Known^again.Known)&file != 0 || x.Exe != y.Exe || x.Dev != y.Dev || x.Inode != y.Inode {
@@ -150,8 +150,8 @@ func (f FS) exiting(s Stat) bool {
 	return err == nil
 }
 
-// look reads once. torn tells that the process exec'd or got another parent
-// meanwhile, so that the parts may not belong together.
+// look reads once. torn tells that the process exec'd, got another parent or lost
+// the thread that was read meanwhile, so that the parts may not belong together.
 func (f FS) look(boot event.BootID, pid, argsMax int) (s Seen, torn bool, err error) {
 	s.ReadAt, err = bootClock()
 	if err != nil {
@@ -177,18 +177,18 @@ func (f FS) look(boot event.BootID, pid, argsMax int) (s Seen, torn bool, err er
 			torn = true // it ended, or its pid was reused: the process has another one now
 		}
 	}
-	f.readExe(pid, e)
+	f.readExe(first, e)
 	buf := f.readCredentials(pid, e)
-	f.readPlace(pid, e, buf)
+	f.readPlace(first, e, buf)
 	if len(f.Env) > 0 && !first.Kthread() {
-		f.readEnv(pid, e)
+		f.readEnv(first, e)
 	}
 	var a Args
 	if !first.Kthread() {
 		// None at all are not known: while it execs a process has its new
 		// executable and no arguments yet, and there are no programs without
 		// since Linux 5.18.
-		if args, got, err := f.AppendArgs(buf[:0], pid, argsMax); err == nil && got.Len > 0 {
+		if args, got, err := f.AppendArgs(buf[:0], first, argsMax); err == nil && got.Len > 0 {
 			x.Args, a = string(args), got
 			e.Known |= event.KnownArgs
 		}
@@ -209,14 +209,14 @@ func (f FS) look(boot event.BootID, pid, argsMax int) (s Seen, torn bool, err er
 	x.Comm, x.SID, x.TTY, x.Layout = last.Comm, uint32(last.Session), last.TTY, last.LayoutNumber()
 	e.Known |= event.KnownComm | event.KnownSID | event.KnownTTY
 	s.Torn = last.execedSince(first)
-	return s, torn || last.PPID != first.PPID || s.Torn, nil
+	return s, torn || last.PPID != first.PPID || last.Thread != first.Thread || s.Torn, nil
 }
 
 // readExe fills in the executable. Kernel threads have none, and those of
 // other users are unknown without privileges.
-func (f FS) readExe(pid int, e *event.Event) {
+func (f FS) readExe(s Stat, e *event.Event) {
 	var st unix.Stat_t
-	exe := f.path(pid, "exe")
+	exe := f.path(s.PID, s.file("exe"))
 	link, linkErr := readlink(exe)
 	statErr := stat(exe, &st)
 	x := e.Exec
@@ -235,7 +235,7 @@ func (f FS) readExe(pid int, e *event.Event) {
 		// A file may really be named like that, and the program may have been
 		// unlinked while it has another name: only the file system knows.
 		var at unix.Stat_t
-		err := stat(f.path(pid, "root")+link, &at)
+		err := stat(f.path(s.PID, s.file("root"))+link, &at)
 		named := err == nil && at.Dev == st.Dev && at.Ino == st.Ino
 		if st.Nlink == 0 || !named && !errors.Is(err, os.ErrPermission) {
 			x.Exe = name
@@ -265,7 +265,8 @@ func (f FS) readExe(pid int, e *event.Event) {
 	}
 }
 
-// readCredentials returns a buffer for others to use.
+// readCredentials returns a buffer for others to use. The first thread keeps its
+// own, and another one would show its own pid.
 func (f FS) readCredentials(pid int, e *event.Event) []byte {
 	x := e.Exec
 	buf, err := f.readFile(make([]byte, 0, 4096), pid, "status")
@@ -288,9 +289,9 @@ func (f FS) readCredentials(pid int, e *event.Event) []byte {
 }
 
 // readPlace fills in where the process is: directory, cgroup, namespaces.
-func (f FS) readPlace(pid int, e *event.Event, buf []byte) {
+func (f FS) readPlace(s Stat, e *event.Event, buf []byte) {
 	x := e.Exec
-	cwd := f.path(pid, "cwd")
+	cwd := f.path(s.PID, s.file("cwd"))
 	if link, err := readlink(cwd); err == nil {
 		x.Cwd = link
 		e.Known |= event.KnownCwd
@@ -299,14 +300,14 @@ func (f FS) readPlace(pid int, e *event.Event, buf []byte) {
 			x.Cwd = name
 		}
 	}
-	if buf, err := f.readFile(buf[:0], pid, "cgroup"); err == nil && HostCgroups() == nil {
+	if buf, err := f.readFile(buf[:0], s.PID, s.file("cgroup")); err == nil && HostCgroups() == nil {
 		if path, id, ok := ParseCgroup(buf); ok {
 			x.Cgroup, x.ContainerID = path, id
 			e.Known |= event.KnownCgroup | event.KnownContainer
 		}
 	}
-	pidns, err1 := f.namespace(pid, "ns/pid")
-	mntns, err2 := f.namespace(pid, "ns/mnt")
+	pidns, err1 := f.namespace(s.PID, s.file("ns/pid"))
+	mntns, err2 := f.namespace(s.PID, s.file("ns/mnt"))
 	if err1 == nil && err2 == nil {
 		x.PIDNS, x.MntNS = pidns, mntns
 		e.Known |= event.KnownNS
@@ -318,8 +319,8 @@ const envMax = 128 << 10
 
 // readEnv fills in the variables that are wanted. Of an environment that is longer
 // than is read, and where more is wanted than is kept, none is known.
-func (f FS) readEnv(pid int, e *event.Event) {
-	buf, err := f.readFile(nil, pid, "environ")
+func (f FS) readEnv(s Stat, e *event.Event) {
+	buf, err := f.readFile(nil, s.PID, s.file("environ"))
 	if err != nil || len(buf) >= readMax || len(buf) == 0 {
 		return // a process that ends has none to see either
 	}

@@ -265,7 +265,7 @@ func TestForgetChanged(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.change(e.Exec)
-		FS{}.forgetChanged(pid, &e)
+		FS{}.forgetChanged(Stat{PID: pid}, &e)
 		if e.Known&all != c.want || (e.Exec.Exe == "") == e.Known.Has(event.KnownExe) {
 			t.Errorf("%s: %q, known %v", name, e.Exec.Exe, e.Known.Names())
 		}
@@ -293,7 +293,7 @@ func TestZombie(t *testing.T) {
 	if _, err := (FS{}).Process(boot(t), pid, 1<<10); !errors.Is(err, ErrGone) || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("after its end: %v", err)
 	}
-	if _, _, err := (FS{}).AppendArgs(nil, pid, 10); !errors.Is(err, ErrGone) {
+	if _, _, err := (FS{}).AppendArgs(nil, Stat{PID: pid}, 10); !errors.Is(err, ErrGone) {
 		t.Errorf("arguments after its end: %v", err)
 	}
 }
@@ -310,8 +310,34 @@ func TestLeaderless(t *testing.T) {
 	if !listed(t, pid) {
 		t.Error("a process with a live thread is not listed")
 	}
-	if e, err := (FS{}).Process(boot(t), pid, 1<<10); err != nil || e.Known.Has(event.KnownArgs) {
-		t.Errorf("%v, %v", e.Known.Names(), err)
+	e, err := FS{Env: []string{"PROCFS_TEST_CHILD"}}.Process(boot(t), pid, 1<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := FS{}.Process(boot(t), os.Getpid(), 1<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, y := e.Exec, own.Exec
+	if x.Exe != y.Exe || x.Dev != y.Dev || x.Inode != y.Inode || x.Size != y.Size || x.Nlink != y.Nlink || x.Fileless {
+		t.Errorf("executable: %+v, want that of %+v", x, y)
+	}
+	if want := self(t) + "\x00"; x.Args != want || x.Argc != 1 || x.Env != "PROCFS_TEST_CHILD="+leaderless+"\x00" {
+		t.Errorf("arguments %q, environment %q", x.Args, x.Env)
+	}
+	if x.Cwd != y.Cwd || x.Cgroup != y.Cgroup || x.PIDNS != y.PIDNS || x.MntNS != y.MntNS || x.NSPID != uint32(pid) {
+		t.Errorf("place: %+v, want that of %+v", x, y)
+	}
+	if missing := own.Known &^ e.Known; missing != 0 {
+		t.Errorf("not known: %v", missing.Names())
+	}
+	// What tells an exec from the next.
+	s, err := FS{}.Stat(pid)
+	if err != nil || s.Thread == 0 || !s.Layout.Known() {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if dev, inode, err := (FS{}).ExeFile(s); err != nil || dev != y.Dev || inode != y.Inode {
+		t.Errorf("%d, %d, %v", dev, inode, err)
 	}
 }
 

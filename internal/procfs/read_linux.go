@@ -75,9 +75,27 @@ func numbers(dir string) ([]int, error) {
 	return pids, nil
 }
 
-// Stat reads /proc/PID/stat: one small read, cheap enough to poll. Errors wrap
-// ErrGone when there is no such process.
-func (f FS) Stat(pid int) (Stat, error) { return f.statOf(pid, "stat") }
+// Stat reads /proc/PID/stat: one small read, cheap enough to poll. Of a process
+// whose first thread has ended it reads those of others, too. Errors wrap ErrGone
+// when there is no such process.
+func (f FS) Stat(pid int) (Stat, error) {
+	s, err := f.statOf(pid, "stat")
+	if err != nil || !s.zombie() || s.Ended() {
+		return s, err
+	}
+	threads, err := numbers(f.path(pid, "task"))
+	if err != nil {
+		return s, nil // it ends
+	}
+	for _, tid := range threads {
+		t, err := f.statOf(pid, "task/"+strconv.Itoa(tid)+"/stat")
+		if err == nil && !t.zombie() && t.Flags&flagExiting == 0 {
+			s.Thread, s.Layout = tid, t.Layout
+			break
+		}
+	}
+	return s, nil
+}
 
 // statOf is Stat of the process or, by the name of the file, of one of its threads.
 func (f FS) statOf(pid int, name string) (Stat, error) {
@@ -121,8 +139,8 @@ func (f FS) Hidden(pid int) bool {
 
 // ExeFile is the device and inode of the executable, as stat(2) gives them. It
 // takes no path and allocates little. Errors wrap fs.ErrPermission or fs.ErrNotExist.
-func (f FS) ExeFile(pid int) (dev, inode uint64, err error) {
-	path := f.path(pid, "exe")
+func (f FS) ExeFile(s Stat) (dev, inode uint64, err error) {
+	path := f.path(s.PID, s.file("exe"))
 	// What the file system remembers will do: its server may not answer.
 	var sx unix.Statx_t
 	err = unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC, unix.STATX_INO, &sx)
@@ -150,12 +168,12 @@ const argsMost = 8 << 20
 // by a NUL. A process that wrote its own title there may show it without a
 // NUL; one is added. Kernel threads, and what has ended, have none. Of more than
 // argsMost bytes the end is not looked for, and Args counts what is kept.
-func (f FS) AppendArgs(dst []byte, pid, argsMax int) ([]byte, Args, error) {
+func (f FS) AppendArgs(dst []byte, s Stat, argsMax int) ([]byte, Args, error) {
 	var a Args
 	argsMax = max(argsMax, 0)
-	fd, err := open(f.path(pid, "cmdline"))
+	fd, err := open(f.path(s.PID, s.file("cmdline")))
 	if err != nil {
-		return dst, a, gone(pid, "cmdline", err)
+		return dst, a, gone(s.PID, "cmdline", err)
 	}
 	defer unix.Close(fd)
 	start, last := len(dst), byte(0)
@@ -163,7 +181,7 @@ func (f FS) AppendArgs(dst []byte, pid, argsMax int) ([]byte, Args, error) {
 	for a.Len < argsMost {
 		n, err := read(fd, chunk[:], int64(a.Len))
 		if err != nil {
-			return dst[:start], Args{}, gone(pid, "cmdline", err)
+			return dst[:start], Args{}, gone(s.PID, "cmdline", err)
 		}
 		if n == 0 {
 			break

@@ -37,7 +37,7 @@ func (f FS) Snapshot(context.Context, event.BootID, int) ([]Seen, error) { retur
 func HostCgroups() error { return nil }
 
 // ExeFile needs Linux.
-func (f FS) ExeFile(int) (dev, inode uint64, err error) { return 0, 0, errOther }
+func (f FS) ExeFile(Stat) (dev, inode uint64, err error) { return 0, 0, errOther }
 
 // AppendArgs needs Linux.
-func (f FS) AppendArgs(dst []byte, _, _ int) ([]byte, Args, error) { return dst, Args{}, errOther }
+func (f FS) AppendArgs(dst []byte, _ Stat, _ int) ([]byte, Args, error) { return dst, Args{}, errOther }

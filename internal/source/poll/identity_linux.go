@@ -89,14 +89,14 @@ func (t *procTable) look(_ context.Context, pid int32, p *proc) (change, error) 
 		return execed, nil
 	}
 	now := event.ExecID{Layout: st.LayoutNumber()}
-	if dev, inode, err := t.fs.ExeFile(int(pid)); err == nil {
+	if dev, inode, err := t.fs.ExeFile(st); err == nil {
 		now.Dev, now.Inode = dev, inode
 	}
 	if now.Differs(was.id) {
 		return execed, nil
 	}
 	if !now.Same(was.id) {
-		if h, ok := t.hashArgs(pid); ok {
+		if h, ok := t.hashArgs(st); ok {
 			if was.hasArgs && h != was.args {
 				return execed, nil
 			}
@@ -111,10 +111,10 @@ func (t *procTable) look(_ context.Context, pid int32, p *proc) (change, error) 
 
 // hashArgs is not ok for a process without arguments: one whose memory is gone
 // looks the same.
-func (t *procTable) hashArgs(pid int32) (hash uint64, ok bool) {
+func (t *procTable) hashArgs(st procfs.Stat) (hash uint64, ok bool) {
 	var a procfs.Args
 	var err error
-	t.buf, a, err = t.fs.AppendArgs(t.buf[:0], int(pid), t.argsMax)
+	t.buf, a, err = t.fs.AppendArgs(t.buf[:0], st, t.argsMax)
 	return maphash.Bytes(t.seed, t.buf), err == nil && a.Len > 0
 }
 
