@@ -129,11 +129,13 @@ func (r *hashReader) once(ctx context.Context, w *waiting) hashed {
 	return hashed{sum: sum, file: id}
 }
 
-// remember keeps the hash of a file under what the kernel's inode says of it, too,
-// which may be another device and an earlier ctime: see matches.
+// remember keeps the hash of a file under what was told of it at the exec, too, which
+// may be an earlier ctime (see matches). Not under another device: subvolumes of btrfs
+// and layers of overlayfs share that of the kernel's inode, and two of their files may
+// have the same number, size and times, if they were written in one tick.
 func (r *hashReader) remember(w *waiting, id fileID, sum string) {
 	r.h.cache.put(id, sum)
-	if w.times && w.file != id {
+	if w.times && w.file != id && w.file.dev == id.dev {
 		r.h.cache.put(w.file, sum)
 	}
 }

@@ -111,7 +111,7 @@ type Exec struct {
 	PIDNS       uint32 // inode of the namespace
 	MntNS       uint32
 	NSPID       uint32 // pid inside its own pid namespace
-	Dev         uint64 // device of the executable, as stat(2) gives it
+	Dev         uint64 // device of the executable, as stat(2) gives it; from eBPF that of its file system, which differs on btrfs and overlayfs
 	Inode       uint64
 	Nlink       uint32
 	Fileless    bool // executed from memory (memfd or another unlinked tmpfs file)
