@@ -46,9 +46,9 @@ static __always_inline int on_prepare(struct linux_binprm *bprm)
 	struct task_struct *p = (struct task_struct *)bpf_get_current_task();
 	const struct cred *old, *new;
 	struct gain g = {};
-	__u64 key = (__u64)p, before = 0, after = 0;
+	__u64 key = (__u64)p, may = 0, before = 0, after = 0;
 	__u32 euid;
-	bool root;
+	bool root, setuid, setgid;
 
 	if (!BPF_CORE_READ_BITFIELD_PROBED(bprm, secureexec))
 		return 0;
@@ -57,15 +57,19 @@ static __always_inline int on_prepare(struct linux_binprm *bprm)
 	if (!new)
 		return 0;
 	euid = READ(new, euid.val);
-	if (euid != READ(old, euid.val) && euid != READ(old, uid.val))
+	setuid = euid != READ(old, euid.val) && euid != READ(old, uid.val);
+	setgid = READ(new, egid.val) != READ(old, egid.val) && READ(new, egid.val) != READ(old, gid.val);
+	/* Who may take any id gains none, be it root or a user's. */
+	bpf_core_read(&may, sizeof(may), &old->cap_effective);
+	if (setuid && !(may >> CAP_SETUID & 1))
 		g.bits |= GAINED_SETUID;
-	if (READ(new, egid.val) != READ(old, egid.val) && READ(new, egid.val) != READ(old, gid.val))
+	if (setgid && !(may >> CAP_SETGID & 1))
 		g.bits |= GAINED_SETGID;
 	/* Root has all capabilities by being root, not by the file; that of a user
 	 * namespace has another number. */
 	bpf_core_read(&before, sizeof(before), &old->cap_permitted);
 	bpf_core_read(&after, sizeof(after), &new->cap_permitted);
-	root = euid == 0 || ((g.bits & GAINED_SETUID) && READ(new, user_ns, level) > 0);
+	root = euid == 0 || (setuid && READ(new, user_ns, level) > 0);
 	if (!root && (after & ~before))
 		g.bits |= GAINED_CAPS;
 	g.bprm = (__u64)bprm;

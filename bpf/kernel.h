@@ -99,7 +99,7 @@ struct cred {
 	kgid_t gid;
 	kuid_t euid;
 	kgid_t egid;
-	kernel_cap_t cap_permitted;
+	kernel_cap_t cap_permitted, cap_effective;
 	struct user_namespace *user_ns;
 };
 
@@ -161,5 +161,7 @@ struct linux_binprm {
 #define I_CTIME_QUERIED (1u << 31) /* include/linux/fs.h, since 6.13: not a part of the time */
 #define AT_EXECVE_CHECK 0x10000	     /* include/uapi/linux/fcntl.h, since 6.14: execute nothing */
 #define TMPFS_MAGIC 0x01021994	     /* include/uapi/linux/magic.h */
+#define CAP_SETGID 6		     /* include/uapi/linux/capability.h */
+#define CAP_SETUID 7
 
 #endif
