@@ -4,6 +4,7 @@
 #define SENTINELD_EXEC_H
 
 #define ARGS_LIMIT (128 << 10)
+#define ENV_LIMIT (32 << 10)
 #define ROOM_USUAL 640	  /* for the strings behind argv, almost always enough */
 #define ROOM_WORST 12400  /* three paths of 4,096 and a little */
 
@@ -56,7 +57,7 @@ static __noinline int fill_exec(struct exec_record *r, __u64 cap, struct linux_b
 	struct mm_struct *mm = READ(p, mm);
 	struct file *exe = READ(mm, exe_file);
 	const char *filename = READ(bprm, filename), *interp = READ(bprm, interp);
-	unsigned long start = READ(mm, arg_start);
+	unsigned long start = READ(mm, arg_start), tail = start;
 	struct room to = {.data = (__u8 *)(r + 1), .cap = cap, .off = &r->used};
 	enum walked walked;
 	__u32 from;
@@ -72,10 +73,16 @@ static __noinline int fill_exec(struct exec_record *r, __u64 cap, struct linux_b
 
 	/* The argument pages of the new mm have just been written, so they are
 	 * there; one copy takes all arguments whatever their number, and the
-	 * environment, which the kernel puts right behind them. */
+	 * environment, which the kernel puts right behind them. Where arguments are
+	 * cut it takes as many from their end, and another one the first. */
 	if (copy > cap)
 		copy = cap;
-	if (copy == 0 || bpf_probe_read_user(to.data, copy, (void *)start) == 0) {
+	if (args_len > copy)
+		args_len = copy;
+	if (copy > args_len)
+		tail = READ(mm, env_start) - args_len;
+	if ((copy == 0 || bpf_probe_read_user(to.data, copy, (void *)tail) == 0) &&
+	    (tail == start || bpf_probe_read_user(to.data, args_len, (void *)start) == 0)) {
 		r->flags |= EXEC_ARGS;
 		r->args_len = args_len;
 		r->env_len = copy - args_len;
@@ -139,9 +146,7 @@ static __always_inline int on_exec(struct task_struct *p, struct linux_binprm *b
 	__u64 now = bpf_ktime_get_boot_ns();
 	struct mm_struct *mm = READ(p, mm);
 	__u64 total = READ(mm, arg_end) - READ(mm, arg_start);
-	__u64 args_len = total > args_max ? args_max : total, copy;
-	/* What follows must not be verified once for each way that these came about,
-	 * which kernels before 6.4 do: copied by a helper, they are any numbers. */
+	__u64 args_len = total > args_max ? args_max : total;
 	struct { __u32 copy, args_len, flags, bits; } was = {}, is = {};
 	int last;
 
@@ -149,26 +154,30 @@ static __always_inline int on_exec(struct task_struct *p, struct linux_binprm *b
 	if (args_len > ARGS_LIMIT)
 		args_len = ARGS_LIMIT;
 	was.copy = was.args_len = args_len;
-	if (env_max && args_len == total && READ(mm, env_start) == READ(mm, arg_end)) {
-		__u64 env = READ(mm, env_end) - READ(mm, env_start);
+	if (env_max && READ(mm, env_start) == READ(mm, arg_end)) {
+		__u64 env = READ(mm, env_end) - READ(mm, env_start), most = env_max;
 
-		if (env <= env_max && args_len + env <= ARGS_LIMIT) {
-			was.copy += env;
+		if (most > ENV_LIMIT)
+			most = ENV_LIMIT;
+		if (env <= most)
 			was.flags |= EXEC_ENV;
-		}
+		was.copy += env <= most ? env : most;
 	}
-	bpf_probe_read_kernel(&is, sizeof(is), &was);
-	copy = is.copy;
-	args_len = is.args_len;
 	for (last = 0; last < 2; last++) {
-		__u64 need = copy + (last ? ROOM_WORST : ROOM_USUAL);
 		struct exec_record *r;
+		__u64 copy, need;
 
+		/* What follows must not be verified once for each way that these came
+		 * about: copied by a helper, they are any numbers. */
+		bpf_probe_read_kernel(&is, sizeof(is), &was);
+		copy = is.copy;
+		args_len = is.args_len;
+		need = copy + (last ? ROOM_WORST : ROOM_USUAL);
 		TRY(1 << 10)
 		TRY(1 << 12)
 		TRY(1 << 14)
 		TRY((1 << 16) + ROOM_WORST)
-		TRY(ARGS_LIMIT + ROOM_WORST)
+		TRY(ARGS_LIMIT + ENV_LIMIT + ROOM_WORST)
 	}
 	count_lost(KIND_EXEC);
 	return 0;

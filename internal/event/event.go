@@ -130,7 +130,8 @@ type Exec struct {
 	Errno  int32  // exec_failed only
 
 	// Env holds the variables that were asked for, NAME=VALUE, each followed by
-	// a NUL byte, in the order of the process.
+	// a NUL byte, in the order of the process. Of an environment that was not read to its end
+	// they are the first, the last of them may be cut, and none is not known.
 	Env string
 
 	Redacted bool // secrets in Args or Env were replaced, see package pipeline

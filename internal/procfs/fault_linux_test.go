@@ -117,24 +117,20 @@ func TestFaults(t *testing.T) {
 func TestEnvironmentIsBounded(t *testing.T) {
 	one := "X=" + strings.Repeat("x", 1021) + "\x00" // 1 KiB
 	for _, test := range []struct {
-		kept, others int // KiB
-		known        bool
-	}{{128, 512, true}, {129, 0, false}, {1, 1024, false}} {
+		wanted, others, kept int // KiB
+		known                bool
+	}{{128, 512, 128, true}, {129, 0, 128, true}, {1, 1024, 1, true}, {0, 512, 0, true}, {0, 1024, 0, false}} {
 		f := tree(t, map[string]string{
 			"7/stat": "7 (a) " + bash, "4538/stat": "4538 (sh) " + bash,
-			"7/environ": strings.Repeat(one, test.kept) + strings.Repeat("Y"+one[1:], test.others),
+			"7/environ": strings.Repeat(one, test.wanted) + strings.Repeat("Y"+one[1:], test.others),
 		})
 		f.Env = []string{"X"}
 		e, err := f.Process(event.BootID{}, 7, 100)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := ""
-		if test.known {
-			want = strings.Repeat(one, test.kept)
-		}
-		if e.Known.Has(event.KnownEnv) != test.known || e.Exec.Env != want {
-			t.Errorf("%d KiB kept, %d KiB others: known %v, %d bytes", test.kept, test.others, e.Known.Has(event.KnownEnv), len(e.Exec.Env))
+		if e.Known.Has(event.KnownEnv) != test.known || e.Exec.Env != strings.Repeat(one, test.kept) {
+			t.Errorf("%d KiB wanted, %d KiB others: known %v, %d bytes", test.wanted, test.others, e.Known.Has(event.KnownEnv), len(e.Exec.Env))
 		}
 	}
 }

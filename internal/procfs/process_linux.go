@@ -317,14 +317,18 @@ func (f FS) readPlace(s Stat, e *event.Event, buf []byte) {
 // envMax bounds what is kept of an environment. A name may stand in it many times.
 const envMax = 128 << 10
 
-// readEnv fills in the variables that are wanted. Of an environment that is longer
-// than is read, and where more is wanted than is kept, none is known.
+// readEnv fills in the variables that are wanted. Where the environment is longer
+// than is read, or more is wanted than is kept, they are the first.
 func (f FS) readEnv(s Stat, e *event.Event) {
 	buf, err := f.readFile(nil, s.PID, s.file("environ"))
-	if err != nil || len(buf) >= readMax || len(buf) == 0 {
+	if err != nil || len(buf) == 0 {
 		return // a process that ends has none to see either
 	}
-	if env := SelectEnv(buf, f.Env); len(env) <= envMax {
+	env := SelectEnv(buf, f.Env)
+	if len(env) > envMax {
+		env = env[:strings.LastIndexByte(env[:envMax], 0)+1]
+	}
+	if len(buf) < readMax || env != "" { // what was not read may hold some, too
 		e.Exec.Env = env
 		e.Known |= event.KnownEnv
 	}

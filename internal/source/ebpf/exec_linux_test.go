@@ -284,9 +284,28 @@ func TestEnvironment(t *testing.T) {
 	if e = run(source.Options{}, env...); e.Known.Has(event.KnownEnv) || e.Exec.Env != "" {
 		t.Errorf("not asked for, and told: %q", e.Exec.Env)
 	}
-	// What could not be read to its end may hold the variable, or not.
-	if e = run(source.Options{Env: []string{"LANG"}}, "LANG=C", "BIG="+strings.Repeat("x", envMax)); e.Known.Has(event.KnownEnv) {
-		t.Errorf("%d bytes of a longer environment are told as all of it", len(e.Exec.Env))
+	// What was not read may hold a variable, or not.
+	big := "BIG=" + strings.Repeat("x", envMax)
+	if e = run(source.Options{Env: []string{"LANG", "LC_*"}}, "LANG=C", big, "LC_ALL=C"); !e.Known.Has(event.KnownEnv) || e.Exec.Env != "LANG=C\x00" {
+		t.Errorf("of a longer environment: known %v, %q", e.Known.Has(event.KnownEnv), e.Exec.Env)
+	}
+	if e = run(source.Options{Env: []string{"LC_*"}}, "LANG=C", big, "LC_ALL=C"); e.Known.Has(event.KnownEnv) || e.Exec.Env != "" {
+		t.Errorf("behind what was read: known %v, %q", e.Known.Has(event.KnownEnv), e.Exec.Env)
+	}
+	if e = run(source.Options{Env: []string{"BIG"}}, "LANG=C", big); !e.Known.Has(event.KnownEnv) || e.Exec.Env != big[:envMax-7]+"\x00" {
+		t.Errorf("of a longer variable: known %v, %d bytes", e.Known.Has(event.KnownEnv), len(e.Exec.Env))
+	}
+	for _, argsMax := range []int{6, 100} { // the program's name alone is longer, or not
+		e = run(source.Options{Env: []string{"LANG"}, ArgsMax: argsMax}, "LANG=C", "A=1")
+		if !e.Known.Has(event.KnownEnv|event.KnownArgs) || e.Exec.Env != "LANG=C\x00" || len(e.Exec.Args) != min(argsMax, int(e.Exec.ArgsLen)) || e.Exec.Args[0] != '/' {
+			t.Errorf("behind %d bytes of arguments: known %v, %q, arguments %q", argsMax, e.Known.Names(), e.Exec.Env, e.Exec.Args)
+		}
+	}
+	most := exec.Command(testenv.TinyProgram(t, t.TempDir()), strings.Repeat("x", 100<<10), strings.Repeat("y", 64<<10))
+	most.Env = []string{"LANG=C", big}
+	e = recordExec(t, Options{Options: source.Options{Env: []string{"LANG"}, ArgsMax: 128 << 10}}, most)
+	if !e.Known.Has(event.KnownEnv) || e.Exec.Env != "LANG=C\x00" || len(e.Exec.Args) != 128<<10 || !strings.HasPrefix(e.Exec.Args, most.Path+"\x00xxx") || !strings.HasSuffix(e.Exec.Args, "yyy") {
+		t.Errorf("behind the most arguments: %q, %d bytes of arguments", e.Exec.Env, len(e.Exec.Args))
 	}
 	if e = run(source.Options{Env: []string{"LANG"}}); !e.Known.Has(event.KnownEnv) || e.Exec.Env != "" {
 		t.Errorf("of an empty environment: known %v, %q", e.Known.Has(event.KnownEnv), e.Exec.Env)

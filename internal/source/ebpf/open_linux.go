@@ -23,7 +23,7 @@ import (
 )
 
 // envMax is how much of an environment the programs read when variables are
-// wanted. A longer one is not known.
+// wanted.
 const envMax = 32 << 10
 
 // Open loads and attaches the programs: as tp_btf, and as raw_tp where that

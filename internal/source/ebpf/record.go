@@ -185,9 +185,10 @@ func (d *decoder) decodeExec(e *event.Event, raw []byte) error {
 	if lens[7] > 0 {
 		v1 = path(7, execCgroupV1, 0)
 	}
-	if flags&execEnv != 0 {
-		x.Env = procfs.SelectEnv(env, d.env)
+	if flags&execEnv == 0 && len(env) > 0 {
+		env = append(env[:len(env):len(env)], 0) // there may be more of the last one
 	}
+	x.Env = procfs.SelectEnv(env, d.env)
 	comm := b[152:168]
 	for i, c := range comm {
 		if c == 0 {
@@ -208,11 +209,14 @@ func (d *decoder) decodeExec(e *event.Event, raw []byte) error {
 		{execNS, event.KnownNS}, {execNSPID, event.KnownNSPID}, {execExe, event.KnownExe},
 		{execCwd, event.KnownCwd}, {execInvoked, event.KnownInvoked},
 		{execInterp, event.KnownInterpreter}, {execGained, event.KnownGained},
-		{execTimes, event.KnownFileTimes}, {execEnv, event.KnownEnv}, {execCgroup, event.KnownCgroup | event.KnownContainer},
+		{execTimes, event.KnownFileTimes}, {execCgroup, event.KnownCgroup | event.KnownContainer},
 	} {
 		if flags&f.bit != 0 {
 			k |= f.known
 		}
+	}
+	if flags&execEnv != 0 || x.Env != "" { // what was not read may hold some, too
+		k |= event.KnownEnv
 	}
 	e.Known = k
 	x.Deleted = k.Has(event.KnownNlink) && x.Nlink == 0
