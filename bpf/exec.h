@@ -6,7 +6,7 @@
 #define ARGS_LIMIT (128 << 10)
 #define ENV_LIMIT (32 << 10)
 #define ROOM_USUAL 640	  /* for the strings behind argv, almost always enough */
-#define ROOM_WORST 12400  /* three paths of 4,096 and a little */
+#define ROOM_WORST (26 << 10) /* two paths of PATH_BYTES and two names, two strings, two cgroups */
 
 #define NS(sec, nsec) ((sec) * 1000000000ll + (nsec))
 
@@ -37,12 +37,19 @@ static __always_inline void fill_file(struct exec_record *r, struct file *exe)
 {
 	struct inode *inode = READ(exe, f_inode);
 	struct super_block *sb = READ(inode, i_sb);
+	struct dentry *dentry = READ(exe, f_path.dentry);
+	unsigned long magic = READ(sb, s_magic);
 
 	r->inode = READ(inode, i_ino);
 	r->nlink = READ(inode, i_nlink);
 	r->dev = READ(sb, s_dev);
-	if (READ(sb, s_magic) == TMPFS_MAGIC)
-		r->flags |= EXEC_TMPFS;
+	if (magic == TMPFS_MAGIC || magic == RAMFS_MAGIC || magic == HUGETLBFS_MAGIC)
+		r->flags |= EXEC_MEMORY;
+	/* As d_unlinked() says, but for file systems that forget names which are still
+	 * there (NFS, FUSE). */
+	if (!READ(dentry, d_hash.pprev) && READ(dentry, d_parent) != dentry &&
+	    !(READ(dentry, d_flags) & DCACHE_OP_REVALIDATE))
+		r->flags |= EXEC_UNLINKED;
 	r->size = READ(inode, i_size);
 	fill_times(r, inode);
 	r->flags |= EXEC_FILE;
@@ -59,7 +66,6 @@ static __noinline int fill_exec(struct exec_record *r, __u64 cap, struct linux_b
 	const char *filename = READ(bprm, filename), *interp = READ(bprm, interp);
 	unsigned long start = READ(mm, arg_start), tail = start;
 	struct room to = {.data = (__u8 *)(r + 1), .cap = cap, .off = &r->used};
-	enum walked walked;
 	__u32 from;
 
 	fill_ids(r, p);
@@ -92,16 +98,12 @@ static __noinline int fill_exec(struct exec_record *r, __u64 cap, struct linux_b
 	}
 
 	from = r->used;
-	walked = put_path(&to, READ(exe, f_path.mnt), READ(exe, f_path.dentry));
+	r->exe_walked = put_path(&to, READ(exe, f_path.mnt), READ(exe, f_path.dentry));
 	r->exe_len = r->used - from;
-	if (walked != WALK_CUT)
-		r->flags |= walked == WALK_ANON ? EXEC_EXE | EXEC_EXE_ANON : EXEC_EXE;
 
 	from = r->used;
-	walked = put_path(&to, READ(p, fs, pwd.mnt), READ(p, fs, pwd.dentry));
+	r->cwd_walked = put_path(&to, READ(p, fs, pwd.mnt), READ(p, fs, pwd.dentry));
 	r->cwd_len = r->used - from;
-	if (walked != WALK_CUT)
-		r->flags |= walked == WALK_ANON ? EXEC_CWD | EXEC_CWD_ANON : EXEC_CWD;
 
 	from = r->used;
 	if (put_string(&to, filename))
@@ -176,6 +178,7 @@ static __always_inline int on_exec(struct task_struct *p, struct linux_binprm *b
 		TRY(1 << 10)
 		TRY(1 << 12)
 		TRY(1 << 14)
+		TRY(1 << 15)
 		TRY((1 << 16) + ROOM_WORST)
 		TRY(ARGS_LIMIT + ENV_LIMIT + ROOM_WORST)
 	}

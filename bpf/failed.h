@@ -56,8 +56,7 @@ static __noinline int fill_failed(struct exec_record *r, __u64 cap, const char *
 {
 	struct task_struct *p = (struct task_struct *)bpf_get_current_task();
 	struct room to = {.data = (__u8 *)(r + 1), .cap = cap, .off = &r->used};
-	enum walked walked;
-	volatile __u32 *whole = &r->head.pad; /* see struct room: not a number to track */
+	volatile __u32 *whole = &r->whole; /* see struct room: not a number to track */
 	__u32 from;
 
 	fill_ids(r, p);
@@ -74,10 +73,8 @@ static __noinline int fill_failed(struct exec_record *r, __u64 cap, const char *
 	}
 
 	from = r->used;
-	walked = put_path(&to, READ(p, fs, pwd.mnt), READ(p, fs, pwd.dentry));
+	r->cwd_walked = put_path(&to, READ(p, fs, pwd.mnt), READ(p, fs, pwd.dentry));
 	r->cwd_len = r->used - from;
-	if (walked != WALK_CUT)
-		r->flags |= walked == WALK_ANON ? EXEC_CWD | EXEC_CWD_ANON : EXEC_CWD;
 
 	from = r->used;
 	if (*whole && put_user_string(&to, filename))
@@ -97,13 +94,14 @@ static __noinline int fill_failed(struct exec_record *r, __u64 cap, const char *
 	__builtin_memset(r, 0, sizeof(*r));                                                       \
 	fill_head(&r->head, KIND_EXEC_FAILED, p, now);                                            \
 	r->error = -ret;                                                                          \
+	r->dirfd = dirfd;                                                                         \
 	if (!fill_failed(r, (SIZE), filename, argv) || (LAST)) {                                  \
 		submit(r);                                                                        \
 		return 0;                                                                         \
 	}                                                                                         \
 	bpf_ringbuf_discard(r, 0);
 
-static __always_inline int on_failed(long ret, const char *filename, const char *const *argv)
+static __always_inline int on_failed(long ret, int dirfd, const char *filename, const char *const *argv)
 {
 	struct task_struct *p = (struct task_struct *)bpf_get_current_task();
 	__u64 now = bpf_ktime_get_boot_ns();
@@ -129,19 +127,31 @@ static __always_inline int on_failed(long ret, const char *filename, const char 
  * its failures are not seen. */
 static __always_inline int on_sys_exit(struct pt_regs *regs, long ret)
 {
-	struct task_struct *p;
+	const char *const *argv;
+	const char *filename;
+	int dirfd;
 
 	if (ret >= 0)
 		return 0;
 	switch (NR(regs)) {
 	case NR_EXECVE:
-		p = (struct task_struct *)bpf_get_current_task();
-		return IS_32BIT(p) ? 0 : on_failed(ret, (void *)ARG0(regs), (void *)ARG1(regs));
+		dirfd = AT_FDCWD;
+		filename = (void *)ARG0(regs);
+		argv = (void *)ARG1(regs);
+		break;
 	case NR_EXECVEAT:
-		p = (struct task_struct *)bpf_get_current_task();
-		return IS_32BIT(p) || IS_CHECK(regs) ? 0 : on_failed(ret, (void *)ARG1(regs), (void *)ARG2(regs));
+		if (IS_CHECK(regs))
+			return 0;
+		dirfd = ARG0(regs);
+		filename = (void *)ARG1(regs);
+		argv = (void *)ARG2(regs);
+		break;
+	default:
+		return 0;
 	}
-	return 0;
+	if (IS_32BIT((struct task_struct *)bpf_get_current_task()))
+		return 0;
+	return on_failed(ret, dirfd, filename, argv);
 }
 
 #endif

@@ -60,9 +60,22 @@ struct inode___6_6 { struct timespec64 i_mtime, __i_ctime; };
 struct inode___until_6_10 { struct timespec64 __i_mtime, __i_ctime; };
 struct inode___since_6_11 { __s64 i_mtime_sec, i_ctime_sec; __u32 i_mtime_nsec, i_ctime_nsec; };
 
-struct dentry { struct dentry *d_parent; struct qstr d_name; struct inode *d_inode; };
+struct hlist_bl_node { struct hlist_bl_node **pprev; };
+struct dentry {
+	unsigned int d_flags;
+	struct hlist_bl_node d_hash;
+	struct dentry *d_parent;
+	struct qstr d_name;
+	struct inode *d_inode;
+};
+struct mnt_namespace;
 struct vfsmount { struct dentry *mnt_root; };
-struct mount { struct mount *mnt_parent; struct dentry *mnt_mountpoint; struct vfsmount mnt; };
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+	struct mnt_namespace *mnt_ns;
+};
 struct path { struct vfsmount *mnt; struct dentry *dentry; };
 struct file { struct path f_path; struct inode *f_inode; };
 struct fs_struct { struct path root, pwd; };
@@ -160,7 +173,12 @@ struct linux_binprm {
 #define PF_RANDOMIZE 0x00400000	     /* include/linux/sched.h */
 #define I_CTIME_QUERIED (1u << 31) /* include/linux/fs.h, since 6.13: not a part of the time */
 #define AT_EXECVE_CHECK 0x10000	     /* include/uapi/linux/fcntl.h, since 6.14: execute nothing */
+#define AT_FDCWD -100
 #define TMPFS_MAGIC 0x01021994	     /* include/uapi/linux/magic.h */
+#define RAMFS_MAGIC 0x858458f6
+#define HUGETLBFS_MAGIC 0x958458f6
+#define DCACHE_OP_REVALIDATE (1 << 2) /* include/linux/dcache.h */
+#define MNT_NS_ANON_INO 0xeffffff7u  /* include/uapi/linux/nsfs.h, since 6.18 */
 #define CAP_SETGID 6		     /* include/uapi/linux/capability.h */
 #define CAP_SETUID 7
 

@@ -151,13 +151,13 @@ int prepare_kprobe(struct pt_regs *regs)
 SEC("fexit/" SYSCALL "execve")
 int BPF_PROG(failed_fexit_execve, struct pt_regs *regs, long ret)
 {
-	return on_failed(ret, (void *)ARG0(regs), (void *)ARG1(regs));
+	return on_failed(ret, AT_FDCWD, (void *)ARG0(regs), (void *)ARG1(regs));
 }
 
 SEC("fexit/" SYSCALL "execveat")
 int BPF_PROG(failed_fexit_execveat, struct pt_regs *regs, long ret)
 {
-	return IS_CHECK(regs) ? 0 : on_failed(ret, (void *)ARG1(regs), (void *)ARG2(regs));
+	return IS_CHECK(regs) ? 0 : on_failed(ret, ARG0(regs), (void *)ARG1(regs), (void *)ARG2(regs));
 }
 
 SEC("tp_btf/sys_exit")

@@ -41,20 +41,26 @@ enum exec_flags {
 	EXEC_FILE = 1 << 5,
 	EXEC_NS = 1 << 6,
 	EXEC_NSPID = 1 << 7,
-	EXEC_EXE = 1 << 8,	/* exe holds the whole path */
-	EXEC_CWD = 1 << 9,
-	EXEC_INVOKED = 1 << 10,
-	EXEC_INTERP = 1 << 11,
-	EXEC_CGROUP = 1 << 12,
-	EXEC_EXE_ANON = 1 << 13, /* the path does not hang on any mount: memfd and the like */
-	EXEC_TMPFS = 1 << 14,
-	EXEC_CWD_ANON = 1 << 15,
-	EXEC_GAINED = 1 << 16,
-	EXEC_TIMES = 1 << 17,
-	EXEC_ENV = 1 << 18, /* env holds the whole environment */
-	EXEC_ARGS_CUT = 1 << 19, /* failed exec: there are more arguments than args holds */
-	EXEC_CGROUP_V1 = 1 << 20, /* cgroup_v1 holds the whole path, or there is none */
-	EXEC_RANDOM = 1 << 21, /* the addresses of the layout were drawn for this exec */
+	EXEC_INVOKED = 1 << 8,
+	EXEC_INTERP = 1 << 9,
+	EXEC_CGROUP = 1 << 10,
+	EXEC_MEMORY = 1 << 11, /* the file system of the executable is memory */
+	EXEC_GAINED = 1 << 12,
+	EXEC_TIMES = 1 << 13,
+	EXEC_ENV = 1 << 14, /* env holds the whole environment */
+	EXEC_ARGS_CUT = 1 << 15, /* failed exec: there are more arguments than args holds */
+	EXEC_CGROUP_V1 = 1 << 16, /* cgroup_v1 holds the whole path, or there is none */
+	EXEC_RANDOM = 1 << 17, /* the addresses of the layout were drawn for this exec */
+	EXEC_UNLINKED = 1 << 18, /* the name that exe ends with was removed */
+};
+
+/* How far a path was followed up. */
+enum walked {
+	WALK_CUT,   /* not known */
+	WALK_WHOLE, /* to the root of a mount namespace */
+	WALK_ANON,  /* to a name that hangs on no mount: memfd and the like */
+	WALK_LOST,  /* to the root of a mount that is in no namespace, whose name is the last one */
+	WALK_DEEP,  /* there are more names above */
 };
 
 /* What an exec gave a process, as in event.Gained. */
@@ -81,8 +87,11 @@ struct exec_record {
 	__u32 pid_ns, mnt_ns, ns_pid;
 	__u32 gained; /* enum gained */
 	__s32 error;  /* errno of a failed exec */
+	__s32 dirfd;  /* what its path is relative to, or AT_FDCWD */
+	__u32 exe_walked, cwd_walked; /* enum walked */
 	__u32 args_len, env_len, exe_len, cwd_len, invoked_len, interp_len, cgroup_len, cgroup_v1_len;
 	__u32 used; /* sum of the lengths; see struct room */
+	__u32 whole; /* of fill_failed */
 	__u64 piece; /* of put_user_args */
 	char comm[16];
 	__u64 start_code, end_code, start_stack; /* of the new memory, as in /proc/PID/stat */

@@ -5,7 +5,8 @@
 #define SENTINELD_ROOM_H
 
 #define PIECE 256	  /* names and strings are copied in pieces of at most this */
-#define PATH_NAMES 48	  /* components of a path; more: not resolved */
+#define PATH_NAMES 96	  /* components of a path and its mounts; there may be more */
+#define PATH_BYTES 4096	  /* PATH_MAX; a name and that of the mount's root may be beyond it */
 #define CGROUP_NAMES 16
 #define STRING_PIECES 17  /* PATH_MAX in pieces of PIECE - 1 */
 
@@ -37,25 +38,34 @@ static __always_inline bool put_name(struct room *to, const void *name, __u32 le
 	return true;
 }
 
-enum walked { WALK_DONE, WALK_ANON, WALK_CUT };
+/* Reports whether a mount is in a namespace, be it another one than the task's. One
+ * that was unmounted is in none, those inside of the kernel have an error there, and
+ * one that was never attached is in an anonymous namespace, of number 0 until 6.17. */
+static __always_inline bool is_mounted(struct mount *mnt)
+{
+	__u32 ns = READ(mnt, mnt_ns, ns.inum);
+
+	return ns != 0 && ns != MNT_NS_ANON_INO;
+}
 
 /* Writes the names of a path, leaf first. Mounts are crossed up to the root of
  * the mount namespace. */
 static __always_inline enum walked put_path(struct room *to, struct vfsmount *vfs, struct dentry *dentry)
 {
-	struct mount *mnt = container_of(vfs, struct mount, mnt);
+	struct mount *first = container_of(vfs, struct mount, mnt), *mnt = first;
 	struct dentry *root = READ(vfs, mnt_root);
+	__u32 from = *to->off;
+	struct qstr name;
 	int i;
 
 	for (i = 0; i < PATH_NAMES; i++) {
 		struct dentry *parent;
-		struct qstr name;
 
 		if (dentry == root) {
 			struct mount *up = READ(mnt, mnt_parent);
 
 			if (up == mnt)
-				return WALK_DONE;
+				goto top;
 			dentry = READ(mnt, mnt_mountpoint);
 			mnt = up;
 			root = READ(mnt, mnt.mnt_root);
@@ -67,9 +77,16 @@ static __always_inline enum walked put_path(struct room *to, struct vfsmount *vf
 			return WALK_CUT;
 		if (parent == dentry)
 			return WALK_ANON;
+		if (*to->off - from > PATH_BYTES)
+			break;
 		dentry = parent;
 	}
-	return WALK_CUT;
+	return WALK_DEEP;
+top:
+	if (is_mounted(first))
+		return WALK_WHOLE;
+	BPF_CORE_READ_INTO(&name, root, d_name);
+	return put_name(to, name.name, name.len) ? WALK_LOST : WALK_CUT;
 }
 
 /* Copies a kernel string without its NUL. */

@@ -114,8 +114,8 @@ type Exec struct {
 	Dev         uint64 // device of the executable, as stat(2) gives it; from eBPF that of its file system, which differs on btrfs and overlayfs
 	Inode       uint64
 	Nlink       uint32
-	Fileless    bool // executed from memory (memfd or another unlinked tmpfs file)
-	Deleted     bool // the executable has no name any more
+	Fileless    bool // executed from memory: a memfd, or a file of tmpfs, ramfs or hugetlbfs without a link or in no mount namespace
+	Deleted     bool // the name in Exe was removed, or the executable has none
 	Gained      Gained
 
 	// What tells one content of a file from the next, with Dev and Inode.

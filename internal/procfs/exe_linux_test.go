@@ -45,7 +45,7 @@ func TestExecutableNames(t *testing.T) {
 			}
 		}
 		x := process(t, pid)
-		if x.Exe != c.path || x.Nlink != c.nlink || x.Deleted != (c.nlink == 0) || x.Inode == 0 {
+		if x.Exe != c.path || x.Nlink != c.nlink || x.Deleted != c.removed || x.Inode == 0 {
 			t.Errorf("%s, removed %v: exe %q, nlink %d, deleted %v", c.path, c.removed, x.Exe, x.Nlink, x.Deleted)
 		}
 	}

@@ -213,7 +213,8 @@ func (f FS) look(boot event.BootID, pid, argsMax int) (s Seen, torn bool, err er
 }
 
 // readExe fills in the executable. Kernel threads have none, and those of
-// other users are unknown without privileges.
+// other users are unknown without privileges. /proc shows the path in a mount that is
+// in no namespace as if it began at the root.
 func (f FS) readExe(s Stat, e *event.Event) {
 	var st unix.Stat_t
 	exe := f.path(s.PID, s.file("exe"))
@@ -239,6 +240,9 @@ func (f FS) readExe(s Stat, e *event.Event) {
 		named := err == nil && at.Dev == st.Dev && at.Ino == st.Ino
 		if st.Nlink == 0 || !named && !errors.Is(err, os.ErrPermission) {
 			x.Exe = name
+			// Some file systems (NFS, FUSE) forget names that are still there.
+			err = stat(f.path(s.PID, s.file("root"))+name, &at)
+			x.Deleted = err != nil || at.Dev != st.Dev || at.Ino != st.Ino || st.Nlink == 0
 		}
 	}
 	if statErr != nil {
@@ -251,18 +255,56 @@ func (f FS) readExe(s Stat, e *event.Event) {
 		e.Known |= event.KnownFileless
 		return
 	}
-	if !x.Deleted {
+	lost := f.unreachable(s.PID, exe)
+	if lost {
+		x.Exe = Unreachable + x.Exe
+	}
+	if st.Nlink != 0 && !lost {
 		e.Known |= event.KnownFileless
 		return
 	}
 	var sfs unix.Statfs_t
-	if unix.Statfs(exe, &sfs) == nil {
-		switch uint32(sfs.Type) { // its width differs between architectures
-		case unix.TMPFS_MAGIC, unix.HUGETLBFS_MAGIC, unix.RAMFS_MAGIC:
-			x.Fileless = true
-		}
-		e.Known |= event.KnownFileless
+	if unix.Statfs(exe, &sfs) != nil {
+		return
 	}
+	switch uint32(sfs.Type) { // its width differs between architectures
+	case unix.TMPFS_MAGIC, unix.HUGETLBFS_MAGIC, unix.RAMFS_MAGIC:
+		if x.Fileless = st.Nlink == 0; !x.Fileless {
+			return // in no namespace, or in one that is neither the process's nor ours
+		}
+	}
+	e.Known |= event.KnownFileless
+}
+
+// unreachable reports whether what a link of a process leads to is on a mount that
+// neither the process's mount namespace nor the own one shows: it was never attached,
+// or unmounted since (umount -l), or is in a third namespace. Before Linux 5.8 nothing
+// tells the mount.
+func (f FS) unreachable(pid int, link string) bool {
+	id, ok := mountID(link)
+	if !ok {
+		return false
+	}
+	// Most programs are on the root of the host, and a list of mounts may be long.
+	if root, ok := mountID(f.path(1, "root")); ok && root == id {
+		return false
+	}
+	prefix := strconv.AppendUint([]byte{'\n'}, id, 10)
+	prefix = append(prefix, ' ')
+	for _, path := range []string{f.path(pid, "mountinfo"), f.root() + "/self/mountinfo"} {
+		mounts, err := os.ReadFile(path)
+		if err != nil || len(mounts) == 0 || bytes.Contains(append([]byte{'\n'}, mounts...), prefix) {
+			return false // of one that has ended there are none
+		}
+	}
+	return true
+}
+
+// mountID is the number that a mount has in mountinfo.
+func mountID(path string) (uint64, bool) {
+	var sx unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID, &sx)
+	return sx.Mnt_id, err == nil && sx.Mask&unix.STATX_MNT_ID != 0
 }
 
 // readCredentials returns a buffer for others to use. The first thread keeps its
@@ -298,6 +340,9 @@ func (f FS) readPlace(s Stat, e *event.Event, buf []byte) {
 		var st unix.Stat_t
 		if name, found := strings.CutSuffix(link, " (deleted)"); found && stat(cwd, &st) == nil && st.Nlink == 0 {
 			x.Cwd = name
+		}
+		if f.unreachable(s.PID, cwd) {
+			x.Cwd = Unreachable + x.Cwd
 		}
 	}
 	if buf, err := f.readFile(buf[:0], s.PID, s.file("cgroup")); err == nil && HostCgroups() == nil {

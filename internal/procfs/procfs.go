@@ -17,6 +17,9 @@ import (
 // process while it was read. It wraps os.ErrNotExist.
 var ErrGone = fmt.Errorf("process is gone: %w", os.ErrNotExist)
 
+// Unreachable stands in front of a path that no root leads to, as in getcwd(2).
+const Unreachable = "(unreachable)"
+
 // FS is a mounted proc file system. It holds nothing open, and is safe for
 // concurrent use. Pids, and with them process keys, are those of the pid
 // namespace that the mount belongs to, which must be the initial one for them

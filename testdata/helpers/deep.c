@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // deep LEVELS LENGTH FILE ARG...: copies FILE below LEVELS directories with
-// names of LENGTH letters, starts it there, says where, and clears up.
+// names of LENGTH letters, starts it there, says where, if that is a path, and clears up.
 #include "helper.h"
 
 int main(int argc, char **argv)
@@ -26,9 +26,8 @@ int main(int argc, char **argv)
 		die("./program");
 	}
 	say_process("child", pid);
-	if (!getcwd(path, sizeof(path)))
-		die("getcwd");
-	say("exe", "%s/program", path);
+	if (getcwd(path, sizeof(path)))
+		say("exe", "%s/program", path);
 	ready();
 	int status = wait_for(pid);
 	unlink("program");

@@ -434,7 +434,8 @@ func TestFailedExecOfNothing(t *testing.T) {
 		{[4]uintptr{unix.SYS_EXECVE, none, 8}, "/none", [2]bool{true, false}},
 		{[4]uintptr{unix.SYS_EXECVE, none, ^uintptr(0) - 4095}, "/none", [2]bool{true, false}},
 		{[4]uintptr{unix.SYS_EXECVE, 8, 0}, "", [2]bool{false, true}},
-		{[4]uintptr{unix.SYS_EXECVEAT, ^uintptr(0), empty, 0}, "", [2]bool{true, true}},
+		{[4]uintptr{unix.SYS_EXECVEAT, ^uintptr(0), empty, 0}, "/dev/fd/-1", [2]bool{true, true}},
+		{[4]uintptr{unix.SYS_EXECVEAT, ^uintptr(0), 8, 0}, "", [2]bool{false, true}},
 	}
 	errnos := make([]syscall.Errno, len(tests)) // kernels differ in what they look at first
 	failed := failedExecs(t, func() {

@@ -21,7 +21,7 @@ const (
 	headSize = 40
 	forkSize = headSize + 16
 	exitSize = headSize + 8
-	execSize = headSize + 192
+	execSize = headSize + 208
 )
 
 const (
@@ -33,21 +33,30 @@ const (
 	execFile
 	execNS
 	execNSPID
-	execExe
-	execCwd
 	execInvoked
 	execInterp
 	execCgroup
-	execExeAnon
-	execTmpfs
-	execCwdAnon
+	execMemory
 	execGained
 	execTimes
 	execEnv
 	execArgsCut
 	execCgroupV1
 	execRandom
+	execUnlinked
 )
+
+// How far a path was followed up.
+const (
+	walkCut = iota
+	walkWhole
+	walkAnon
+	walkLost
+	walkDeep
+)
+
+// tooDeep stands in front of a path with more levels than the programs follow.
+const tooDeep = "(too deep)"
 
 // decoder turns ring buffer records into events. It holds what the records do
 // not carry.
@@ -136,7 +145,7 @@ func (d *decoder) decodeExec(e *event.Event, raw []byte) error {
 	x.AUID, x.SID = u32(b[72:]), u32(b[76:])
 	x.TTY = statDev(u32(b[80:]), u32(b[84:]))
 	x.PIDNS, x.MntNS, x.NSPID = u32(b[88:]), u32(b[92:]), u32(b[96:])
-	layout := procfs.Layout{StartCode: u64(b[168:]), EndCode: u64(b[176:]), StartStack: u64(b[184:])}
+	layout := procfs.Layout{StartCode: u64(b[184:]), EndCode: u64(b[192:]), StartStack: u64(b[200:])}
 	x.Layout = layout.Number(flags&execRandom != 0)
 	x.Gained, x.Errno = event.Gained(u32(b[100:])), int32(u32(b[104:]))
 
@@ -145,7 +154,7 @@ func (d *decoder) decodeExec(e *event.Event, raw []byte) error {
 	var lens [8]int
 	total := 0
 	for i := range lens {
-		lens[i] = int(u32(b[108+4*i:]))
+		lens[i] = int(u32(b[120+4*i:]))
 		if lens[i] > len(rest)-total {
 			return fmt.Errorf("decode record: exec with string %d of %d bytes behind %d in a record of %d", i, lens[i], total, len(raw))
 		}
@@ -158,11 +167,17 @@ func (d *decoder) decodeExec(e *event.Event, raw []byte) error {
 		return s
 	}
 	// Of what is not known nothing is left: a piece of a path is another path.
-	path := func(i int, known, anon uint32) string {
-		if s := next(i); flags&known != 0 {
-			return d.path(s, flags&anon != 0)
+	path := func(i int, walked uint32) string {
+		if s := next(i); walked != walkCut {
+			return d.path(s, walked)
 		}
 		return ""
+	}
+	levels := func(i int, known uint32) string {
+		if flags&known != 0 {
+			return path(i, walkWhole)
+		}
+		return path(i, walkCut)
 	}
 	text := func(i int, known uint32) string {
 		if s := next(i); flags&known != 0 {
@@ -178,18 +193,22 @@ func (d *decoder) decodeExec(e *event.Event, raw []byte) error {
 			x.ArgsLen, x.Argc = 0, 0 // see Exec.Counted
 		}
 	}
-	x.Exe, x.Cwd = path(2, execExe, execExeAnon), path(3, execCwd, execCwdAnon)
+	exeWalked, cwdWalked := u32(b[112:]), u32(b[116:])
+	x.Exe, x.Cwd = path(2, exeWalked), path(3, cwdWalked)
 	x.Invoked, x.Interpreter = text(4, execInvoked), text(5, execInterp)
-	x.Cgroup = path(6, execCgroup, 0)
+	if dir := int32(u32(b[108:])); e.Kind == event.KindExecFailed && flags&execInvoked != 0 {
+		x.Invoked = invokedAt(dir, x.Invoked)
+	}
+	x.Cgroup = levels(6, execCgroup)
 	v1 := ""
 	if lens[7] > 0 {
-		v1 = path(7, execCgroupV1, 0)
+		v1 = levels(7, execCgroupV1)
 	}
 	if flags&execEnv == 0 && len(env) > 0 {
 		env = append(env[:len(env):len(env)], 0) // there may be more of the last one
 	}
 	x.Env = procfs.SelectEnv(env, d.env)
-	comm := b[152:168]
+	comm := b[168:184]
 	for i, c := range comm {
 		if c == 0 {
 			comm = comm[:i]
@@ -206,8 +225,7 @@ func (d *decoder) decodeExec(e *event.Event, raw []byte) error {
 		{execCreds, event.KnownUID | event.KnownEUID}, {execAUID, event.KnownAUID},
 		{execSID, event.KnownSID}, {execTTY, event.KnownTTY}, {execArgs, event.KnownArgs},
 		{execFile, event.KnownFile | event.KnownNlink | event.KnownFileless},
-		{execNS, event.KnownNS}, {execNSPID, event.KnownNSPID}, {execExe, event.KnownExe},
-		{execCwd, event.KnownCwd}, {execInvoked, event.KnownInvoked},
+		{execNS, event.KnownNS}, {execNSPID, event.KnownNSPID}, {execInvoked, event.KnownInvoked},
 		{execInterp, event.KnownInterpreter}, {execGained, event.KnownGained},
 		{execTimes, event.KnownFileTimes}, {execCgroup, event.KnownCgroup | event.KnownContainer},
 	} {
@@ -218,9 +236,17 @@ func (d *decoder) decodeExec(e *event.Event, raw []byte) error {
 	if flags&execEnv != 0 || x.Env != "" { // what was not read may hold some, too
 		k |= event.KnownEnv
 	}
+	if exeWalked != walkCut {
+		k |= event.KnownExe
+	}
+	if cwdWalked != walkCut {
+		k |= event.KnownCwd
+	}
 	e.Known = k
-	x.Deleted = k.Has(event.KnownNlink) && x.Nlink == 0
-	x.Fileless = x.Deleted && flags&(execTmpfs|execExeAnon) != 0
+	if k.Has(event.KnownNlink) {
+		x.Deleted = x.Nlink == 0 || flags&execUnlinked != 0
+		x.Fileless = flags&execMemory != 0 && (x.Nlink == 0 || exeWalked == walkLost)
+	}
 	if e.Known.Has(event.KnownContainer) {
 		x.ContainerID = procfs.ContainerID(x.Cgroup, v1)
 		if x.ContainerID == "" && flags&execCgroupV1 == 0 { // it may be in what was not read
@@ -231,13 +257,24 @@ func (d *decoder) decodeExec(e *event.Event, raw []byte) error {
 }
 
 // path joins names that are in leaf-first order, each ended by a NUL. One that
-// hangs on no mount has no slash in front: "memfd:name".
-func (d *decoder) path(names string, anon bool) string {
+// does not begin at a root has no slash in front: "memfd:name", or a word that
+// says why.
+func (d *decoder) path(names string, walked uint32) string {
 	if names == "" {
 		return "/"
 	}
 	names = strings.TrimSuffix(names, "\x00")
-	b := d.grab(len(names) + 1)
+	b := d.grab(len(procfs.Unreachable) + len(names) + 1)
+	anon := walked == walkAnon
+	switch walked {
+	case walkDeep:
+		b = append(b, tooDeep...)
+	case walkLost:
+		b = append(b, procfs.Unreachable...)
+		if root := strings.LastIndexByte(names, 0) + 1; names[root:] == "/" { // of a file system, not of what is bound
+			names = names[:max(root-1, 0)]
+		}
+	}
 	for names != "" {
 		i := strings.LastIndexByte(names, 0)
 		if !anon {
@@ -250,6 +287,21 @@ func (d *decoder) path(names string, anon bool) string {
 	d.bytes = d.bytes[:len(d.bytes)+len(b)]
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
+
+// invokedAt is a path that was given to execveat(2) as the kernel names it (alloc_bprm in
+// fs/exec.c), and as a program that runs shows it.
+func invokedAt(dir int32, path string) string {
+	switch {
+	case dir == atFDCWD || strings.HasPrefix(path, "/"):
+		return path
+	case path == "":
+		return fmt.Sprintf("/dev/fd/%d", dir)
+	}
+	return fmt.Sprintf("/dev/fd/%d/%s", dir, path)
+}
+
+// atFDCWD is AT_FDCWD of linux/fcntl.h.
+const atFDCWD = -100
 
 // userDev turns the kernel's device number (20 bits of minor) into the one
 // that stat(2) shows (glibc gnu_dev_makedev).

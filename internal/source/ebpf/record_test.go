@@ -33,7 +33,8 @@ func forkRecord(head []byte, maker uint32, start uint64) []byte {
 type execFields struct {
 	kind                 uint32 // 0 = kindExec
 	flags, argc          uint32
-	errno                uint32
+	errno, dirfd         uint32
+	exeWalked, cwdWalked uint32
 	env                  string
 	argsTotal, inode     uint64
 	layout               [3]uint64
@@ -54,8 +55,8 @@ func execRecord(f execFields) []byte {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
 	for _, v := range []uint32{
-		f.dev, f.nlink, 1000, 1001, 0, 1002, 1003, 99, f.ttyMajor, f.ttyMinor, 4026531836, 4026531840, 3, 5, f.errno,
-		uint32(len(f.args)), uint32(len(f.env)), uint32(len(f.exe)), uint32(len(f.cwd)), uint32(len(f.invoked)), uint32(len(f.interpreter)), uint32(len(f.cgroup)), uint32(len(f.v1)), 0, 0, 0,
+		f.dev, f.nlink, 1000, 1001, 0, 1002, 1003, 99, f.ttyMajor, f.ttyMinor, 4026531836, 4026531840, 3, 5, f.errno, f.dirfd, f.exeWalked, f.cwdWalked,
+		uint32(len(f.args)), uint32(len(f.env)), uint32(len(f.exe)), uint32(len(f.cwd)), uint32(len(f.invoked)), uint32(len(f.interpreter)), uint32(len(f.cgroup)), uint32(len(f.v1)), 0, 0, 0, 0,
 	} {
 		b = binary.LittleEndian.AppendUint32(b, v)
 	}
@@ -83,11 +84,11 @@ func decodeOne(t *testing.T, raw []byte) event.Event {
 }
 
 func TestDecodeExec(t *testing.T) {
-	const all = 1<<13 - 1 | execGained | execTimes | execEnv | execCgroupV1 | execRandom
+	const all = execCgroup<<1 - 1 | execGained | execTimes | execEnv | execCgroupV1 | execRandom
 	layout := procfs.Layout{StartCode: 1 << 46, EndCode: 1<<46 + 4096, StartStack: 1<<47 - 4096}
 	e := decodeOne(t, execRecord(execFields{
 		layout: [...]uint64{layout.StartCode, layout.EndCode, layout.StartStack},
-		flags:  all, argc: 3, argsTotal: 7, inode: 77, dev: 259<<20 | 65537, nlink: 1, ttyMajor: 136, ttyMinor: 300,
+		flags:  all, exeWalked: walkWhole, cwdWalked: walkWhole, argc: 3, argsTotal: 7, inode: 77, dev: 259<<20 | 65537, nlink: 1, ttyMajor: 136, ttyMinor: 300,
 		args: "sh\x00\x00-c\x00", env: "HOME=/\x00LANG=C\x00LANGUAGE=x\x00LD_A=\xff\x00LD_=\x00junk\x00", exe: "dash\x00bin\x00usr\x00", cwd: "b\xff\x00a\x00", invoked: "./sh", interpreter: "/bin/dash",
 		cgroup: "docker-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope\x00system.slice\x00", comm: "sh",
 	}))
@@ -160,7 +161,7 @@ func TestDecodeContainer(t *testing.T) {
 func TestDecodeExecFailed(t *testing.T) {
 	for name, flags := range map[string]uint32{"whole": 0, "cut": execArgsCut} {
 		e := decodeOne(t, execRecord(execFields{
-			kind: kindExecFailed, flags: execCreds | execArgs | execInvoked | flags, argc: 2, args: "a\x00b\x00", invoked: "./none", errno: 2,
+			kind: kindExecFailed, flags: execCreds | execArgs | execInvoked | flags, argc: 2, args: "a\x00b\x00", invoked: "./none", errno: 2, dirfd: 1<<32 - 100,
 		}))
 		x := e.Exec
 		if e.Kind != event.KindExecFailed || x.Errno != 2 || x.Args != "a\x00b\x00" || x.Invoked != "./none" {
@@ -184,19 +185,26 @@ func TestDecodeExecFailed(t *testing.T) {
 
 func TestDecodeExecSpecialFiles(t *testing.T) {
 	for _, tt := range []struct {
-		name              string
-		flags, nlink      uint32
-		exe, want         string
-		deleted, fileless bool
+		name                 string
+		walked, flags, nlink uint32
+		exe, want            string
+		deleted, fileless    bool
 	}{
-		{"memfd", execExe | execExeAnon | execFile | execTmpfs, 0, "memfd:x\x00", "memfd:x", true, true},
-		{"deleted from disk", execExe | execFile, 0, "a\x00tmp\x00", "/tmp/a", true, false},
-		{"deleted from tmpfs", execExe | execFile | execTmpfs, 0, "a\x00shm\x00dev\x00", "/dev/shm/a", true, true},
-		{"on tmpfs", execExe | execFile | execTmpfs, 1, "a\x00shm\x00dev\x00", "/dev/shm/a", false, false},
-		{"root directory", execExe | execFile, 1, "", "/", false, false},
+		{"memfd", walkAnon, execMemory, 0, "memfd:x\x00", "memfd:x", true, true},
+		{"deleted from disk", walkWhole, 0, 0, "a\x00tmp\x00", "/tmp/a", true, false},
+		{"deleted from tmpfs", walkWhole, execMemory, 0, "a\x00shm\x00dev\x00", "/dev/shm/a", true, true},
+		{"on tmpfs", walkWhole, execMemory, 1, "a\x00shm\x00dev\x00", "/dev/shm/a", false, false},
+		{"one of two names removed", walkWhole, execMemory | execUnlinked, 1, "a\x00shm\x00dev\x00", "/dev/shm/a", true, false},
+		{"on a tmpfs that is not mounted", walkLost, execMemory, 1, "a\x00bin\x00/\x00", "(unreachable)/bin/a", false, true},
+		{"on a disk that is not mounted", walkLost, 0, 1, "a\x00/\x00", "(unreachable)/a", false, false},
+		{"below a directory that is bound nowhere", walkLost, 0, 1, "a\x00bin\x00", "(unreachable)/bin/a", false, false},
+		{"a file that is bound nowhere", walkLost, 0, 1, "a\x00", "(unreachable)/a", false, false},
+		{"the root of no mount", walkLost, 0, 1, "/\x00", "(unreachable)", false, false},
+		{"too many levels, on tmpfs", walkDeep, execMemory, 1, "a\x00b\x00", "(too deep)/b/a", false, false},
+		{"root directory", walkWhole, 0, 1, "", "/", false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			x := decodeOne(t, execRecord(execFields{flags: tt.flags, nlink: tt.nlink, exe: tt.exe})).Exec
+			x := decodeOne(t, execRecord(execFields{exeWalked: tt.walked, flags: execFile | tt.flags, nlink: tt.nlink, exe: tt.exe})).Exec
 			if x.Exe != tt.want || x.Deleted != tt.deleted || x.Fileless != tt.fileless {
 				t.Errorf("exe %q deleted %v fileless %v", x.Exe, x.Deleted, x.Fileless)
 			}
@@ -243,7 +251,7 @@ func TestSettle(t *testing.T) {
 
 func TestDecodeRefuses(t *testing.T) {
 	long := execRecord(execFields{args: "a\x00"})
-	binary.LittleEndian.PutUint32(long[headSize+108:], 1<<31)
+	binary.LittleEndian.PutUint32(long[headSize+120:], 1<<31)
 	for name, raw := range map[string][]byte{
 		"empty":             nil,
 		"short head":        make([]byte, headSize-1),
@@ -262,7 +270,7 @@ func TestDecodeRefuses(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add(execRecord(execFields{flags: 1<<16 - 1, args: "a\x00b\x00", exe: "x\x00", cwd: "y\x00", cgroup: "z\x00"}))
+	f.Add(execRecord(execFields{flags: 1<<16 - 1, exeWalked: walkLost, cwdWalked: walkDeep, args: "a\x00b\x00", exe: "x\x00", cwd: "y\x00", cgroup: "z\x00"}))
 	f.Add(execRecord(execFields{kind: kindExecFailed, flags: 1<<20 - 1, args: "a\x00", env: "LANG=\x00=\x00x", invoked: "y"}))
 	f.Add(forkRecord(record(kindFork, 1, 2, 3, 4, 5), 6, 7))
 	f.Add(append(record(kindExit, 1, 2, 3, 4, 5), 1, 2, 3, 4, 5, 6, 7, 8))
@@ -280,7 +288,7 @@ func FuzzDecode(f *testing.F) {
 
 func BenchmarkDecodeExec(b *testing.B) {
 	raw := execRecord(execFields{
-		flags: 1<<13 - 1, argc: 3, argsTotal: 40, args: "/usr/bin/something\x00--flag\x00an argument..\x00",
+		flags: execCgroup<<1 - 1, exeWalked: walkWhole, cwdWalked: walkWhole, argc: 3, argsTotal: 40, args: "/usr/bin/something\x00--flag\x00an argument..\x00",
 		exe: "something\x00bin\x00usr\x00", cwd: "project\x00user\x00home\x00", invoked: "/usr/bin/something", cgroup: "session.scope\x00user.slice\x00",
 	})
 	b.ReportAllocs()
