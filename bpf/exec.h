@@ -83,6 +83,9 @@ static __noinline int fill_exec(struct exec_record *r, __u64 cap, struct linux_b
 	 * cut it takes as many from their end, and another one the first. */
 	if (copy > cap)
 		copy = cap;
+	if (args_len > cap)
+		args_len = cap;
+	asm volatile("" : "+r"(args_len)); /* the verifier compares with numbers alone, until 6.7 */
 	if (args_len > copy)
 		args_len = copy;
 	if (copy > args_len)

@@ -249,13 +249,13 @@ func (f FS) readExe(s Stat, e *event.Event) {
 		return
 	}
 	// A memfd has no place in the tree: d_path shows its one name after a '/'.
-	if name, found := strings.CutPrefix(x.Exe, "/memfd:"); found && x.Deleted {
+	if name, found := strings.CutPrefix(x.Exe, "/memfd:"); found && x.Deleted && st.Nlink == 0 {
 		x.Exe = "memfd:" + name
 		x.Fileless = true
 		e.Known |= event.KnownFileless
 		return
 	}
-	lost := f.unreachable(s.PID, exe)
+	lost := f.unreachable(s, exe)
 	if lost {
 		x.Exe = Unreachable + x.Exe
 	}
@@ -280,7 +280,7 @@ func (f FS) readExe(s Stat, e *event.Event) {
 // neither the process's mount namespace nor the own one shows: it was never attached,
 // or unmounted since (umount -l), or is in a third namespace. Before Linux 5.8 nothing
 // tells the mount.
-func (f FS) unreachable(pid int, link string) bool {
+func (f FS) unreachable(s Stat, link string) bool {
 	id, ok := mountID(link)
 	if !ok {
 		return false
@@ -291,7 +291,7 @@ func (f FS) unreachable(pid int, link string) bool {
 	}
 	prefix := strconv.AppendUint([]byte{'\n'}, id, 10)
 	prefix = append(prefix, ' ')
-	for _, path := range []string{f.path(pid, "mountinfo"), f.root() + "/self/mountinfo"} {
+	for _, path := range []string{f.path(s.PID, s.file("mountinfo")), f.root() + "/self/mountinfo"} {
 		mounts, err := os.ReadFile(path)
 		if err != nil || len(mounts) == 0 || bytes.Contains(append([]byte{'\n'}, mounts...), prefix) {
 			return false // of one that has ended there are none
@@ -341,7 +341,7 @@ func (f FS) readPlace(s Stat, e *event.Event, buf []byte) {
 		if name, found := strings.CutSuffix(link, " (deleted)"); found && stat(cwd, &st) == nil && st.Nlink == 0 {
 			x.Cwd = name
 		}
-		if f.unreachable(s.PID, cwd) {
+		if f.unreachable(s, cwd) {
 			x.Cwd = Unreachable + x.Cwd
 		}
 	}

@@ -295,7 +295,9 @@ func usable(btfFile string) error {
 
 // explain adds to a load error what its user can do.
 func explain(err, limitErr error) error {
+	var refused *ebpf.VerifierError
 	switch {
+	case errors.As(err, &refused) && len(refused.Log) > 0: // by the verifier: no right is missing
 	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
 		filtered, capable, _ := rights()
 		switch {

@@ -246,6 +246,9 @@ func (d *decoder) decodeExec(e *event.Event, raw []byte) error {
 	if k.Has(event.KnownNlink) {
 		x.Deleted = x.Nlink == 0 || flags&execUnlinked != 0
 		x.Fileless = flags&execMemory != 0 && (x.Nlink == 0 || exeWalked == walkLost)
+		if flags&execMemory != 0 && !x.Fileless && exeWalked != walkWhole {
+			e.Known &^= event.KnownFileless // it was not followed up to its mount
+		}
 	}
 	if e.Known.Has(event.KnownContainer) {
 		x.ContainerID = procfs.ContainerID(x.Cgroup, v1)
