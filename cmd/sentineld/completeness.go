@@ -37,8 +37,12 @@ func (q *question) catchUp(ctx context.Context, now time.Time) {
 	const pause = 50 * time.Millisecond
 	for seen := uint64(math.MaxUint64); ; {
 		a, err := askAgent(ctx, q.dir)
-		if err != nil || a.NoEvents != "" || a.Collector == nil || a.Pipeline == nil {
+		if err != nil || a.Collector == nil || a.Pipeline == nil {
 			return // notCovered says it
+		}
+		if a.NoEvents != "" {
+			q.late = "no events come in: " + a.NoEvents
+			return
 		}
 		c, p := a.Collector, a.Pipeline
 		if p.Newest >= target && p.Newest <= time.Now().UnixNano() {
@@ -53,10 +57,8 @@ func (q *question) catchUp(ctx context.Context, now time.Time) {
 			return
 		}
 		if time.Since(now) > catchUpTime {
-			if waiting > 0 {
-				q.late = fmt.Sprintf("what happened after %s is still on its way: %s in the kernel, %s in procmond, %s in sentineld", shortTime(p.Newest),
-					humanize.IBytes(uint64(c.Backlog)), humanize.IBytes(uint64(c.Queue)), plural(int64(p.Queued), "event"))
-			}
+			q.late = fmt.Sprintf("what happened last is still on its way: %s in the kernel, %s and %s in procmond, %s in sentineld",
+				humanize.IBytes(uint64(c.Backlog)), plural(int64(c.Held), "event"), humanize.IBytes(uint64(c.Queue)), plural(int64(p.Queued), "event"))
 			return
 		}
 		seen = known
@@ -121,6 +123,7 @@ func (q question) notCovered(ctx context.Context, s *store.Session, now int64) (
 	}
 	a, err := askAgent(ctx, q.dir)
 	switch {
+	case err == nil && q.late != "": // it says more
 	case errors.Is(err, errNoAgent):
 		if !q.r.IsZero() { // else the question is what the record holds
 			why = append(why, "nothing was recorded "+after+": no agent runs")

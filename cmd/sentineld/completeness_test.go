@@ -32,7 +32,7 @@ func TestCatchUp(t *testing.T) {
 		"comes to rest": {agent: func(look uint64) health.Agent {
 			return health.Agent{Collector: &health.Collector{Events: map[string]uint64{"exec": min(look, 3)}}, Pipeline: newest(-time.Hour)}
 		}},
-		"events do not move": {waits: true, late: "Z is still on its way: 1.0 MiB in the kernel, 0 B in procmond, 7 events in sentineld",
+		"events do not move": {waits: true, late: "is still on its way: 1.0 MiB in the kernel, 0 events and 0 B in procmond, 7 events in sentineld",
 			agent: func(uint64) health.Agent {
 				p := newest(-time.Hour)
 				p.Queued = 7
@@ -41,7 +41,7 @@ func TestCatchUp(t *testing.T) {
 		"the newest is of a clock that was ahead": {waits: true, late: "is still on its way", agent: func(uint64) health.Agent {
 			return health.Agent{Collector: &health.Collector{Held: 5}, Pipeline: newest(time.Hour)}
 		}},
-		"none come in": {agent: func(uint64) health.Agent {
+		"none come in": {late: "no events come in: x", agent: func(uint64) health.Agent {
 			return health.Agent{NoEvents: "x", Collector: &health.Collector{Backlog: 1}, Pipeline: newest(-time.Hour)}
 		}},
 	} {

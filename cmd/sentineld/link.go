@@ -142,7 +142,9 @@ func (l *link) run(drain, abort context.Context) {
 		if drain.Err() != nil || abort.Err() != nil {
 			l.covered = l.seen
 			if err == nil && l.child != nil && l.child.end() == endedWell { // it has handed over all until then
-				l.covered = later(l.seen, *l.asked.Load())
+				if asked := l.asked.Load(); asked != nil { // else it ended by itself
+					l.covered = later(l.seen, *asked)
+				}
 			}
 			return
 		}
@@ -305,6 +307,8 @@ func (l *link) send(ctx context.Context, item pipeline.Item) error {
 }
 
 func (l *link) hangUp() {
+	why := "procmond hung up"
+	l.down.Store(&why)
 	l.mu.Lock()
 	l.current = nil
 	l.mu.Unlock()

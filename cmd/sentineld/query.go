@@ -53,12 +53,12 @@ func (q *queryCmd) Run(ctx context.Context, c *config.Config, std streams) error
 	if err != nil {
 		return err
 	}
-	question := question{dir: c.DataDir, r: r}
-	question.catchUp(ctx, time.Now())
 	stmt, reads, err := s.Prepare(q.SQL)
 	if err != nil {
 		return cli.Usage(fmt.Errorf("query: %w", explainSQL(s, q.SQL, err)))
 	}
+	question := question{dir: c.DataDir, r: r}
+	question.catchUp(ctx, time.Now())
 	columns := columnNames(stmt)
 	out := newOutput(std.out, q.Output, columns)
 	values := make([]any, len(columns))

@@ -235,13 +235,13 @@ type Gap struct {
 	Healed bool
 }
 
-// Newest is until when a batch tells what happened, Unix ns; 0 = of no time. A hash is
-// no event: what happened before it may still be on its way.
+// Newest is until when a batch tells what happened, Unix ns; 0 = of no time. What
+// happened before a hash, or before a counted loss was told, may still be on its way.
 func Newest(batch []Event) (at int64) {
 	for i := range batch {
 		switch e := &batch[i]; {
 		case e.Kind == KindHash:
-		case e.Gap != nil:
+		case e.Gap != nil && !e.Known.Has(KnownLost):
 			at = max(at, e.Gap.Until)
 		default:
 			at = max(at, e.Time)
