@@ -285,9 +285,12 @@ func (f FS) unreachable(s Stat, link string) bool {
 	if !ok {
 		return false
 	}
-	// Most programs are on the root of the host, and a list of mounts may be long.
-	if root, ok := mountID(f.path(1, "root")); ok && root == id {
-		return false
+	// Most programs are on the root of the host, which is our own but in a container,
+	// and a list of mounts may be long.
+	for _, root := range []string{f.path(1, "root"), f.root() + "/self/root"} {
+		if at, ok := mountID(root); ok && at == id {
+			return false
+		}
 	}
 	prefix := strconv.AppendUint([]byte{'\n'}, id, 10)
 	prefix = append(prefix, ' ')
