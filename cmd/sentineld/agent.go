@@ -238,6 +238,8 @@ func (a *agent) status() health.Agent {
 	}
 	if why := a.link.down.Load(); why != nil {
 		h.NoEvents = *why
+	} else if !silent.IsZero() && a.link.blocked() {
+		h.NoEvents = fmt.Sprintf("what procmond tells has waited for the store since %s", shortTime(silent.UnixNano()))
 	} else if !silent.IsZero() {
 		h.NoEvents = fmt.Sprintf("procmond has not answered since %s", shortTime(silent.UnixNano()))
 	}

@@ -115,7 +115,7 @@ func (q question) notCovered(ctx context.Context, s *store.Session, now int64) (
 	after := "after " + shortTime(c.Until)
 	switch {
 	case c.Until > now: // it says nothing of what was recorded since
-		after = fmt.Sprintf("lately (the clock was set back from %s)", shortTime(c.Until))
+		after = fmt.Sprintf("since the clock was set back from %s", shortTime(c.Until))
 	case until <= c.Until:
 		return why, nil
 	case c.Until == 0:

@@ -306,6 +306,10 @@ func (l *link) send(ctx context.Context, item pipeline.Item) error {
 	}
 }
 
+// blocked reports whether what is received waits for the store, so that no answer is
+// read either.
+func (l *link) blocked() bool { return len(l.items) == cap(l.items) }
+
 func (l *link) hangUp() {
 	why := "procmond hung up"
 	l.down.Store(&why)
@@ -324,6 +328,9 @@ func (l *link) hangUp() {
 func (l *link) ask(timeout time.Duration) (c *health.Collector, silent time.Time) {
 	l.mu.Lock()
 	client := l.current
+	if !l.silent.IsZero() { // who asks next need not wait as long
+		timeout /= 10
+	}
 	l.mu.Unlock()
 	begin := time.Now()
 	answered := client == nil || l.answer(client, time.After(timeout)) // of none others say what is wrong

@@ -39,6 +39,7 @@ const (
 	sigil                    // >SECRET, another byte before it
 	cookies                  // name=SECRET, else a file
 	credentials              // [scheme] SECRET, behind a header whose quotes are missing; or a place
+	unlessPlace              // all of it, unless it is a place
 	twice                    // all of it and of the next word
 	target                   // [domain/]user:SECRET@host
 	named                    // none, it names the next word

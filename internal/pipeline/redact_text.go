@@ -274,6 +274,16 @@ func isScheme(t string) bool {
 	return false
 }
 
+// isLetters reports whether t is of letters alone.
+func isLetters(t string) bool {
+	for i := range len(t) {
+		if !isLower(t[i] | 0x20) {
+			return false
+		}
+	}
+	return t != ""
+}
+
 // isHeaderAlone tells whether a word without its last colon is such a header: one of a
 // command line whose quotes are missing, -H Authorization: Bearer SECRET.
 func isHeaderAlone(t string) bool {

@@ -81,6 +81,13 @@ func (r *Redactor) value(c *command, k kind, w word, from int, n nature) {
 	case credentials:
 		if !isScheme(t) && !isPlace(t) {
 			begin = from
+			if isLetters(t) { // a scheme that is not known
+				c.pending, c.nature, c.option = unlessPlace, secret, true
+			}
+		}
+	case unlessPlace:
+		if !isPlace(t) {
+			begin = from
 		}
 	case sigil:
 		begin = from + 1

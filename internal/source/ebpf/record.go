@@ -278,6 +278,9 @@ func (d *decoder) path(names string, walked uint32) string {
 			names = names[:max(root-1, 0)]
 		}
 	}
+	if names == "" {
+		return procfs.Unreachable + "/"
+	}
 	for names != "" {
 		i := strings.LastIndexByte(names, 0)
 		if !anon {

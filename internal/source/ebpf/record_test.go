@@ -199,7 +199,7 @@ func TestDecodeExecSpecialFiles(t *testing.T) {
 		{"on a disk that is not mounted", walkLost, 0, 1, "a\x00/\x00", "(unreachable)/a", false, false},
 		{"below a directory that is bound nowhere", walkLost, 0, 1, "a\x00bin\x00", "(unreachable)/bin/a", false, false},
 		{"a file that is bound nowhere", walkLost, 0, 1, "a\x00", "(unreachable)/a", false, false},
-		{"the root of no mount", walkLost, 0, 1, "/\x00", "(unreachable)", false, false},
+		{"the root of no mount", walkLost, 0, 1, "/\x00", "(unreachable)/", false, false},
 		{"too many levels, on tmpfs", walkDeep, execMemory, 1, "a\x00b\x00", "(too deep)/b/a", false, false},
 		{"root directory", walkWhole, 0, 1, "", "/", false, false},
 	} {
