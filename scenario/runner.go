@@ -80,6 +80,7 @@ var dispensable = []string{
 	"the clock of this system is not the scenario's to set", // others use it, but in a guest of our own
 	"no writable cgroup hierarchy of version 1",             // a system has v2, v1 or both
 	"runc is not installed",
+	"binfmt_misc cannot be mounted here", // it is a module, and guests have none
 }
 
 func mayLack(why string) bool {

@@ -185,7 +185,11 @@ func (r *hashReader) open(w *waiting) (fd int, id fileID, skip HashSkip, ok bool
 		skip = HashChanged
 		return false
 	}
-	fd, err := openFile(r.process(w.process) + "/exe")
+	exe := r.process(w.process) + "/exe"
+	if s, err := r.proc.Living(int(w.process.PID)); err == nil {
+		exe = r.proc.ExePath(s)
+	}
+	fd, err := openFile(exe)
 	if try(fd, err, true, true) {
 		return fd, id, 0, true
 	}

@@ -25,7 +25,7 @@ type Stat struct {
 
 	// Thread is one that lives, of a process whose first thread has ended and has
 	// given up what it shared: program, directory, namespaces. 0 = the first lives,
-	// or none does. ParseStat does not set it.
+	// or none does. Living sets it.
 	Thread int
 }
 

@@ -158,7 +158,7 @@ func (f FS) look(boot event.BootID, pid, argsMax int) (s Seen, torn bool, err er
 		return s, false, err
 	}
 	now := time.Now().UnixNano()
-	first, err := f.Stat(pid)
+	first, err := f.Living(pid)
 	if err != nil {
 		return s, false, err
 	}
@@ -194,7 +194,7 @@ func (f FS) look(boot event.BootID, pid, argsMax int) (s Seen, torn bool, err er
 		}
 	}
 
-	s.Stat, err = f.Stat(pid)
+	s.Stat, err = f.Living(pid)
 	if err != nil {
 		return s, false, err
 	}
@@ -217,7 +217,7 @@ func (f FS) look(boot event.BootID, pid, argsMax int) (s Seen, torn bool, err er
 // in no namespace as if it began at the root.
 func (f FS) readExe(s Stat, e *event.Event) {
 	var st unix.Stat_t
-	exe := f.path(s.PID, s.file("exe"))
+	exe := f.ExePath(s)
 	link, linkErr := readlink(exe)
 	statErr := stat(exe, &st)
 	x := e.Exec
@@ -274,40 +274,6 @@ func (f FS) readExe(s Stat, e *event.Event) {
 		}
 	}
 	e.Known |= event.KnownFileless
-}
-
-// unreachable reports whether what a link of a process leads to is on a mount that
-// neither the process's mount namespace nor the own one shows: it was never attached,
-// or unmounted since (umount -l), or is in a third namespace. Before Linux 5.8 nothing
-// tells the mount.
-func (f FS) unreachable(s Stat, link string) bool {
-	id, ok := mountID(link)
-	if !ok {
-		return false
-	}
-	// Most programs are on the root of the host, which is our own but in a container,
-	// and a list of mounts may be long.
-	for _, root := range []string{f.path(1, "root"), f.root() + "/self/root"} {
-		if at, ok := mountID(root); ok && at == id {
-			return false
-		}
-	}
-	prefix := strconv.AppendUint([]byte{'\n'}, id, 10)
-	prefix = append(prefix, ' ')
-	for _, path := range []string{f.path(s.PID, s.file("mountinfo")), f.root() + "/self/mountinfo"} {
-		mounts, err := os.ReadFile(path)
-		if err != nil || len(mounts) == 0 || bytes.Contains(append([]byte{'\n'}, mounts...), prefix) {
-			return false // of one that has ended there are none
-		}
-	}
-	return true
-}
-
-// mountID is the number that a mount has in mountinfo.
-func mountID(path string) (uint64, bool) {
-	var sx unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID, &sx)
-	return sx.Mnt_id, err == nil && sx.Mask&unix.STATX_MNT_ID != 0
 }
 
 // readCredentials returns a buffer for others to use. The first thread keeps its

@@ -332,7 +332,7 @@ func TestLeaderless(t *testing.T) {
 		t.Errorf("not known: %v", missing.Names())
 	}
 	// What tells an exec from the next.
-	s, err := FS{}.Stat(pid)
+	s, err := FS{}.Living(pid)
 	if err != nil || s.Thread == 0 || !s.Layout.Known() {
 		t.Errorf("%+v, %v", s, err)
 	}

@@ -75,10 +75,13 @@ func numbers(dir string) ([]int, error) {
 	return pids, nil
 }
 
-// Stat reads /proc/PID/stat: one small read, cheap enough to poll. Of a process
-// whose first thread has ended it reads those of others, too. Errors wrap ErrGone
+// Stat reads /proc/PID/stat: one small read, cheap enough to poll. Errors wrap ErrGone
 // when there is no such process.
-func (f FS) Stat(pid int) (Stat, error) {
+func (f FS) Stat(pid int) (Stat, error) { return f.statOf(pid, "stat") }
+
+// Living is Stat with, of a process whose first thread has ended, one that lives: it
+// looks at those of all threads until then.
+func (f FS) Living(pid int) (Stat, error) {
 	s, err := f.statOf(pid, "stat")
 	if err != nil || !s.zombie() || s.Ended() {
 		return s, err
@@ -137,10 +140,13 @@ func (f FS) Hidden(pid int) bool {
 	return err == nil || err == unix.EPERM
 }
 
+// ExePath leads to the executable of a process, which is that of a thread that lives.
+func (f FS) ExePath(s Stat) string { return f.path(s.PID, s.file("exe")) }
+
 // ExeFile is the device and inode of the executable, as stat(2) gives them. It
 // takes no path and allocates little. Errors wrap fs.ErrPermission or fs.ErrNotExist.
 func (f FS) ExeFile(s Stat) (dev, inode uint64, err error) {
-	path := f.path(s.PID, s.file("exe"))
+	path := f.ExePath(s)
 	// What the file system remembers will do: its server may not answer.
 	var sx unix.Statx_t
 	err = unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC, unix.STATX_INO, &sx)

@@ -3,13 +3,11 @@ package store
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/sentineld/sentineld/internal/event"
 	"zombiezen.com/go/sqlite"
-	"zombiezen.com/go/sqlite/sqlitex"
 )
 
 func sha(c string) string { return strings.Repeat(c, 32) }
@@ -183,25 +181,10 @@ func TestBinariesOfContainers(t *testing.T) {
 // A store of version 4 knows of each content the device where it was seen last: what
 // it calls a change is one only if the content before was seen there, too.
 func TestUpgradeOfBinaries(t *testing.T) {
-	dir := t.TempDir()
-	conn, err := sqlite.OpenConn(filepath.Join(dir, FileName), sqlite.OpenReadWrite, sqlite.OpenCreate)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := registerFunctions(conn); err != nil {
-		t.Fatal(err)
-	}
-	script := fmt.Sprintf(`PRAGMA application_id = %d; %s; PRAGMA user_version = 4;
+	dir := oldStore(t, 4, `
 		INSERT INTO strings VALUES (1, '/bin/true'), (2, 'aa'), (3, 'bb'), (4, 'cc'), (5, 'dd');
 		INSERT INTO binary_rows VALUES (1, 2, 40, 7, 100, 1, 10, 20, 3, NULL), (1, 3, 41, 7, 100, 1, 11, 21, 2, 2),
-			(1, 4, 41, 8, 100, 2, 12, 22, 1, 3), (1, 5, NULL, NULL, NULL, NULL, 13, 23, 1, 4);`,
-		applicationID, strings.Join(migrations()[:4], ";\n"))
-	if err := sqlitex.ExecuteScript(conn, script, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.Close(); err != nil {
-		t.Fatal(err)
-	}
+			(1, 4, 41, 8, 100, 2, 12, 22, 1, 3), (1, 5, NULL, NULL, NULL, NULL, 13, 23, 1, 4);`)
 	db := open(t, dir)
 	want(t, "rows", rows(t, db, "SELECT sha256, exe, dev, inode, size, mtime, first_seen, last_seen, execs, previous FROM binaries ORDER BY first_seen"),
 		"aa | /bin/true | 40 | 7 | 100 | 1 | 10 | 20 | 3 | <null>", "bb | /bin/true | 41 | 7 | 100 | 1 | 11 | 21 | 2 | <null>",

@@ -2,12 +2,15 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/sentineld/sentineld/internal/event"
 	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
 )
 
 var testBoot = event.BootID{0xab, 0xcd, 0xef, 0x01, 5: 7}
@@ -25,6 +28,26 @@ func open(t testing.TB, dir string) *DB {
 	}
 	t.Cleanup(func() { db.Close() })
 	return db
+}
+
+// oldStore makes a store of an earlier schema version with rows in it, and returns its
+// directory.
+func oldStore(t *testing.T, version int, rows string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	conn, err := sqlite.OpenConn(filepath.Join(dir, FileName), sqlite.OpenReadWrite, sqlite.OpenCreate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := registerFunctions(conn); err != nil {
+		t.Fatal(err)
+	}
+	script := fmt.Sprintf("PRAGMA application_id = %d; %s; PRAGMA user_version = %d; %s",
+		applicationID, strings.Join(migrations()[:version], ";\n"), version, rows)
+	if err := errors.Join(sqlitex.ExecuteScript(conn, script, nil), conn.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func key(pid uint32) event.ProcessKey {

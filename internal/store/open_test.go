@@ -13,7 +13,6 @@ import (
 
 	"github.com/sentineld/sentineld/internal/event"
 	"zombiezen.com/go/sqlite"
-	"zombiezen.com/go/sqlite/sqlitex"
 )
 
 func TestForeignFilesAreRefusedUntouched(t *testing.T) {
@@ -107,26 +106,12 @@ func TestSchemaIsMarked(t *testing.T) {
 
 // A store of version 1 goes on as it is, with its rows under the new views.
 func TestUpgradeFromVersion1(t *testing.T) {
-	dir := t.TempDir()
-	conn, err := sqlite.OpenConn(filepath.Join(dir, FileName), sqlite.OpenReadWrite, sqlite.OpenCreate)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := registerFunctions(conn); err != nil {
-		t.Fatal(err)
-	}
-	script := fmt.Sprintf(`PRAGMA application_id = %d; %s; PRAGMA user_version = 1;
+	dir := oldStore(t, 1, `
 		INSERT INTO boots VALUES (1, x'abcdef01020304050607080910111213', 'abcdef01');
 		INSERT INTO procs(id, boot, pid, start, first_ts, image, execs) VALUES (1, 1, 2, 20, 5, 5, 1);
 		INSERT INTO strings VALUES (1, '/bin/old');
 		INSERT INTO exec_rows(ts, seq, proc, exec_no, source, known, exe, flags) VALUES (5, 1, 1, 1, 1, 2097408, 1, 24);
-		INSERT INTO cursors VALUES ('#seq', 1);`, applicationID, migrations()[0])
-	if err := sqlitex.ExecuteScript(conn, script, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.Close(); err != nil {
-		t.Fatal(err)
-	}
+		INSERT INTO cursors VALUES ('#seq', 1);`)
 	db := open(t, dir)
 	appendAll(t, db, execEvent(2, 1, at(1), "/bin/new", "new"))
 	want(t, "rows", rows(t, db, "SELECT seq, exe, gained, env, redacted FROM execs"),

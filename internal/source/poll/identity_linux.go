@@ -68,7 +68,7 @@ func (t *procTable) hides() bool {
 }
 
 func (t *procTable) look(_ context.Context, pid int32, p *proc) (change, error) {
-	st, err := t.fs.Stat(int(pid))
+	st, err := t.fs.Living(int(pid))
 	if errors.Is(err, procfs.ErrGone) && t.fs.Hidden(int(pid)) {
 		return same, errHidden // by an exec that gained privileges
 	}

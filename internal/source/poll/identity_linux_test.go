@@ -248,7 +248,7 @@ func TestExecOfTheSame(t *testing.T) {
 	c := start(t)
 	scan(t, p, c.Process.Pid)
 	if p.procs[int32(c.Process.Pid)].image.id.Layout&event.LayoutRandom == 0 {
-		t.Skip("addresses are not randomised, or not shown")
+		testenv.Skip(t, "addresses are not randomised, or not shown")
 	}
 	c.do("same")
 	if got := scan(t, p, c.Process.Pid); len(got) != 1 || got[0].Exec.Argc != 4 {
@@ -270,7 +270,7 @@ func TestExecAtOnePlace(t *testing.T) {
 	scan(t, p, pid)
 	was := p.procs[int32(pid)].image.id
 	if was.Layout == 0 {
-		t.Skip("layouts are not shown")
+		testenv.Skip(t, "layouts are not shown")
 	}
 	if was.Layout&event.LayoutRandom != 0 {
 		t.Fatal("the layout counts as random")
@@ -308,7 +308,7 @@ func TestForgedLayout(t *testing.T) {
 	scan(t, p, pid)
 	was := p.procs[int32(pid)].image
 	if was.id.Layout&event.LayoutRandom == 0 {
-		t.Skip("addresses are not randomised, or not shown")
+		testenv.Skip(t, "addresses are not randomised, or not shown")
 	}
 	c.do("forge")
 	if st, err := p.table.(*procTable).fs.Stat(pid); err != nil || st.LayoutNumber() != was.id.Layout {
