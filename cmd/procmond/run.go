@@ -188,7 +188,7 @@ func (m *monitor) status() json.RawMessage {
 	c := m.collector.Stats()
 	h := health.Collector{
 		Version: cli.ThisBuild().Version, PID: os.Getpid(), Started: m.started.UnixNano(),
-		Source: m.src.Name().String(), Detail: m.src.Detail(), Live: c.Live, Held: c.Held, Syncs: c.Syncs, Resyncs: c.Resyncs,
+		Source: m.src.Name().String(), Detail: m.src.Detail(), Live: c.Live, Held: c.Held + m.src.Held(), Syncs: c.Syncs, Resyncs: c.Resyncs,
 		Events: byKind(c.Events), Lost: byKind(c.Lost), Blind: m.src.Blind(), Failures: m.failures,
 		HashRate: m.hashRate, Hashed: c.Hash.Files, HashedBytes: c.Hash.Bytes, HashHits: c.Hash.Hits,
 		HashSkipped: skips(c.Hash.Skipped), HashQueue: c.Hash.Waiting,

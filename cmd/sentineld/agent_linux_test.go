@@ -380,17 +380,29 @@ func TestWithoutPrivileges(t *testing.T) {
 	l.want("SELECT count(*) AS n FROM forks", 0)
 }
 
-// TestQuerySeesWhatWasBefore asks at once for what has just been executed.
+// TestQuerySeesWhatWasBefore asks at once for what has just been executed, of a source
+// that gives others time to come.
 func TestQuerySeesWhatWasBefore(t *testing.T) {
-	l := newLab(t)
-	l.run("--alert-output", "none")
-	begin := time.Now()
-	for i := range 10 {
-		marker := fmt.Sprintf("just-now-%d", i)
-		l.mark(marker)
-		if rows, missing, code := l.querySince(begin); code != 0 || !strings.Contains(rows, "/bin/true "+marker+`"`) {
-			t.Errorf("%s is not there: code %d, %s\n%s", marker, code, missing, rows)
-		}
+	for _, source := range []string{"ebpf", "procconn"} {
+		t.Run(source, func(t *testing.T) {
+			l := newLab(t)
+			settings := filepath.Join(t.TempDir(), "settings.yaml")
+			if err := os.WriteFile(settings, []byte("collector:\n  flush_delay: 500ms\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			l.run("--alert-output", "none", "--source", source, "--config", settings)
+			begin := time.Now()
+			for range 5 {
+				cmd := exec.Command("/bin/true") // the connector tells little more of it than its pid
+				if err := cmd.Run(); err != nil {
+					t.Fatal(err)
+				}
+				want := fmt.Sprintf(`"pid":%d,`, cmd.Process.Pid)
+				if rows, missing, code := l.querySince(begin); code != 0 || !strings.Contains(rows, want) {
+					t.Errorf("%s is not there: code %d, %s\n%s", want, code, missing, rows)
+				}
+			}
+			l.stop()
+		})
 	}
-	l.stop()
 }

@@ -117,7 +117,7 @@ func TestStopWithoutProcmond(t *testing.T) {
 func (l *lab) querySince(since time.Time) (rows, missing string, code int) {
 	l.Helper()
 	var out, errs strings.Builder
-	cmd := exec.Command(filepath.Join(l.bin, "sentineld"), "query", "--data-dir", l.dir, "--since", strconv.FormatInt(since.UnixNano(), 10), "SELECT cmdline FROM execs")
+	cmd := exec.Command(filepath.Join(l.bin, "sentineld"), "query", "--data-dir", l.dir, "--since", strconv.FormatInt(since.UnixNano(), 10), "SELECT pid, cmdline FROM execs")
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	_ = cmd.Run() // the code says it
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()

@@ -40,7 +40,7 @@ type Collector struct {
 	Cgroups  string            `json:"cgroups,omitempty"` // why /proc tells none; "" = it does
 	Syncs    uint64            `json:"syncs"`             // snapshots taken
 	Resyncs  uint64            `json:"resyncs"`           // of these, after a loss
-	Held     int               `json:"held"`              // events that wait for a snapshot to be complete
+	Held     int               `json:"held"`              // events read, that wait for a snapshot or for their details
 	Queue    int               `json:"queue_bytes"`       // not yet stored by sentineld
 	Backlog  int               `json:"backlog_bytes"`     // of events in the kernel's buffer, not yet read
 	Buffer   int               `json:"buffer_bytes"`      // the size of that; 0 = the source has none

@@ -16,7 +16,7 @@ import (
 // may have happened in between. Now and then it tries whether what was lost can
 // be had again.
 //
-// Name, Detail, Refused, Backlog, Remember and Close are safe for concurrent use.
+// Name, Detail, Refused, Backlog, Held, Remember and Close are safe for concurrent use.
 type Ladder struct {
 	o          Options
 	candidates []Candidate
@@ -93,6 +93,15 @@ func (l *Ladder) Backlog() (waiting, size int) {
 		return b.Backlog()
 	}
 	return 0, 0
+}
+
+// Held is how many events that source has read and not yet handed on.
+func (l *Ladder) Held() int {
+	s, _ := l.current()
+	if h, ok := s.(interface{ Held() int }); ok {
+		return h.Held()
+	}
+	return 0
 }
 
 // Remember hands the rows of a snapshot to that source, if it wants them.

@@ -30,6 +30,7 @@ type conn struct {
 	closing  sync.Once
 	lostBy   atomic.Pointer[error] // why there will be no more events; see lose
 	lastGood atomic.Int64          // time of the newest message, Unix ns
+	held     atomic.Int64          // messages and events that were read and are not handed on
 
 	// Owned by run.
 	events   chan []event.Event
@@ -48,6 +49,12 @@ func (s *conn) Err() error                   { return s.err }
 // LastGood is when the connector was last seen to work, Unix ns. Safe for
 // concurrent use.
 func (s *conn) LastGood() int64 { return s.lastGood.Load() }
+
+// Backlog is how many bytes wait in the socket, and its size. Safe for concurrent use.
+func (s *conn) Backlog() (waiting, size int) { return s.socket.memory() }
+
+// Held is how many events wait for what makes them final. Safe for concurrent use.
+func (s *conn) Held() int { return int(s.held.Load()) }
 
 // Close ends the subscription, once the messages that wait are read.
 func (s *conn) Close() error {
@@ -157,6 +164,7 @@ func (s *conn) take(details bool) bool {
 		s.tracker.voidSince(s.settled)
 	}
 	messages := s.socket.messages
+	s.held.Store(int64(len(messages) + len(s.tracker.out)))
 	s.tracker.clocks.read()
 	if n := len(messages); n > 0 {
 		s.lastGood.Store(messages[n-1].time + s.tracker.clocks.wall)
@@ -203,6 +211,7 @@ func (s *conn) flush() bool {
 	batch := s.tracker.ready(s.settled)
 	unnamed := s.tracker.takeUnnamed(s.since)
 	s.send(append(batch, unnamed...))
+	s.held.Store(int64(len(s.tracker.out)))
 	if !s.overflow && s.socket.empty {
 		s.since = time.Now().UnixNano()
 	}

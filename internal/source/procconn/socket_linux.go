@@ -6,6 +6,7 @@ import (
 	"os"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -111,6 +112,21 @@ func (s *socket) waits() (yes bool) {
 		yes = n > 0 && err == nil
 	})
 	return yes
+}
+
+// memory is how many bytes wait, with the kernel's overhead, and how many may. Safe for
+// concurrent use; 0, 0 when the socket is closed.
+func (s *socket) memory() (waiting, size int) {
+	_ = s.raw.Control(func(fd uintptr) {
+		var info [unix.SK_MEMINFO_DROPS + 1]uint32 // sock_get_meminfo in net/core/sock.c
+		n := uint32(unsafe.Sizeof(info))
+		_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
+			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&n)), 0)
+		if errno == 0 {
+			waiting, size = int(info[unix.SK_MEMINFO_RMEM_ALLOC]), int(info[unix.SK_MEMINFO_RCVBUF])
+		}
+	})
+	return waiting, size
 }
 
 func (s *socket) reset() {
