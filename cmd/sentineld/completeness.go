@@ -40,12 +40,12 @@ func (q *question) catchUp(ctx context.Context, now time.Time) {
 		if err != nil || a.Collector == nil || a.Pipeline == nil {
 			return // notCovered says it
 		}
-		if a.NoEvents != "" {
-			q.late = "no events come in: " + a.NoEvents
-			return
-		}
 		c, p := a.Collector, a.Pipeline
 		if p.Newest >= target && p.Newest <= time.Now().UnixNano() {
+			return
+		}
+		if a.NoEvents != "" {
+			q.late = "no events come in: " + a.NoEvents
 			return
 		}
 		waiting := c.Backlog + c.Held + c.Queue + p.Queued

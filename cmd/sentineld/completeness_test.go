@@ -41,6 +41,9 @@ func TestCatchUp(t *testing.T) {
 		"the newest is of a clock that was ahead": {waits: true, late: "is still on its way", agent: func(uint64) health.Agent {
 			return health.Agent{Collector: &health.Collector{Held: 5}, Pipeline: newest(time.Hour)}
 		}},
+		"none come in, and the question is of before": {until: now.Add(-61 * time.Minute).UnixNano(), agent: func(uint64) health.Agent {
+			return health.Agent{NoEvents: "x", Collector: &health.Collector{}, Pipeline: newest(-time.Hour)}
+		}},
 		"none come in": {late: "no events come in: x", agent: func(uint64) health.Agent {
 			return health.Agent{NoEvents: "x", Collector: &health.Collector{Backlog: 1}, Pipeline: newest(-time.Hour)}
 		}},
