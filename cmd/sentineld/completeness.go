@@ -27,7 +27,8 @@ type question struct {
 const catchUpTime = 2 * time.Second
 
 // catchUp waits until what happened before now, and is in the range, is in the store:
-// there is none on its way, which takes two looks, or something newer is stored. What
+// none is on its way, or something newer is stored. It takes two looks in a row at which
+// nothing waits, since what one stage has just given may not be with the next yet. What
 // has not come in time is late.
 func (q *question) catchUp(ctx context.Context, now time.Time) {
 	target := now.UnixNano()
@@ -53,15 +54,19 @@ func (q *question) catchUp(ctx context.Context, now time.Time) {
 		for _, n := range c.Events {
 			known += n
 		}
-		if waiting == 0 && known == seen {
+		switch {
+		case waiting > 0:
+			seen = math.MaxUint64
+		case known == seen:
 			return
+		default:
+			seen = known
 		}
 		if time.Since(now) > catchUpTime {
 			q.late = fmt.Sprintf("what happened last is still on its way: %s in the kernel, %s and %s in procmond, %s in sentineld",
 				humanize.IBytes(uint64(c.Backlog)), plural(int64(c.Held), "event"), humanize.IBytes(uint64(c.Queue)), plural(int64(p.Queued), "event"))
 			return
 		}
-		seen = known
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

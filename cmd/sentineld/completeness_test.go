@@ -19,6 +19,7 @@ func TestCatchUp(t *testing.T) {
 		until int64
 		late  string
 		waits bool
+		looks uint64 // it takes at least
 	}{
 		"at rest": {agent: func(uint64) health.Agent {
 			return health.Agent{Collector: &health.Collector{}, Pipeline: newest(-time.Hour)}
@@ -29,7 +30,16 @@ func TestCatchUp(t *testing.T) {
 		"behind, and the question is of before": {until: now.Add(-61 * time.Minute).UnixNano(), agent: func(uint64) health.Agent {
 			return health.Agent{Collector: &health.Collector{Backlog: 1 << 20}, Pipeline: newest(-time.Hour)}
 		}},
-		"comes to rest": {agent: func(look uint64) health.Agent {
+		"between two stages": {looks: 4, agent: func(look uint64) health.Agent { // from the kernel, which is empty at the second look
+			c := &health.Collector{Events: map[string]uint64{"exec": 1}}
+			if look == 1 {
+				c.Backlog = 100
+			} else if look > 2 {
+				c.Events["exec"]++
+			}
+			return health.Agent{Collector: c, Pipeline: newest(-time.Hour)}
+		}},
+		"comes to rest": {looks: 4, agent: func(look uint64) health.Agent {
 			return health.Agent{Collector: &health.Collector{Events: map[string]uint64{"exec": min(look, 3)}}, Pipeline: newest(-time.Hour)}
 		}},
 		"events do not move": {waits: true, late: "is still on its way: 1.0 MiB in the kernel, 0 events and 0 B in procmond, 7 events in sentineld",
@@ -60,6 +70,9 @@ func TestCatchUp(t *testing.T) {
 			q.catchUp(t.Context(), now)
 			if waited := time.Since(now) >= catchUpTime; waited != test.waits || !strings.Contains(q.late, test.late) || test.late == "" && q.late != "" {
 				t.Errorf("late %q, waited: %v", q.late, waited)
+			}
+			if look < test.looks {
+				t.Errorf("it looked %d times, want %d", look, test.looks)
 			}
 		})
 	}

@@ -236,11 +236,12 @@ type Gap struct {
 }
 
 // Newest is until when a batch tells what happened, Unix ns; 0 = of no time. What
-// happened before a hash, or before a counted loss was told, may still be on its way.
+// happened before a hash, before a counted loss was told, or before a snapshot saw a
+// process, may still be on its way.
 func Newest(batch []Event) (at int64) {
 	for i := range batch {
 		switch e := &batch[i]; {
-		case e.Kind == KindHash:
+		case e.Kind == KindHash, e.Source == SourceSnapshot:
 		case e.Gap != nil && !e.Known.Has(KnownLost):
 			at = max(at, e.Gap.Until)
 		default:

@@ -380,3 +380,21 @@ func TestGoldenCodec(t *testing.T) {
 	}
 	golden(t, "codec.hex", got.Bytes())
 }
+
+// What may come behind older events does not say up to when everything was told.
+func TestNewest(t *testing.T) {
+	gap := Event{Kind: KindGap, Source: SourceAgent, Time: 10, Gap: &Gap{Until: 50}}
+	counted := Event{Kind: KindGap, Source: SourceEBPF, Known: KnownLost, Time: 20, Gap: &Gap{Until: 90, Lost: 3}}
+	exit := Event{Kind: KindExit, Source: SourceEBPF, Time: 40}
+	for _, test := range []struct {
+		batch []Event
+		want  int64
+	}{
+		{nil, 0}, {[]Event{exit}, 40}, {[]Event{gap, exit}, 50}, {[]Event{counted}, 20}, {[]Event{exit, counted}, 40},
+		{[]Event{{Kind: KindHash, Source: SourceEBPF, Time: 99}, {Kind: KindExec, Source: SourceSnapshot, Time: 99}, exit}, 40},
+	} {
+		if got := Newest(test.batch); got != test.want {
+			t.Errorf("%+v reach to %d, want %d", test.batch, got, test.want)
+		}
+	}
+}
