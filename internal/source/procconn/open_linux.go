@@ -51,7 +51,7 @@ func open(ctx context.Context, o source.Options, fs procfs.FS) (_ *conn, err err
 	}
 	s := &conn{
 		o: o, socket: sock, stop: make(chan struct{}), events: make(chan []event.Event, 2), // two batches of batchMax
-		tracker: tracker{fs: fs, boot: o.Boot, argsMax: o.ArgsMax, execs: map[uint32]look{}},
+		tracker: tracker{fs: fs, boot: o.Boot, argsMax: o.ArgsMax, execs: map[uint32]look{}, ends: map[uint32]ending{}},
 	}
 	defer func() {
 		if err != nil {
@@ -64,15 +64,13 @@ func open(ctx context.Context, o source.Options, fs procfs.FS) (_ *conn, err err
 	if err := s.tracker.seed(); err != nil {
 		return nil, err
 	}
-	// What happened so far is in the seed, or over.
 	s.socket.drain()
 	if s.socket.err != nil {
 		return nil, s.socket.err
 	}
 	s.tracker.clocks.read()
 	s.tracker.apply(s.socket.messages, false)
-	s.tracker.forgetGone()
-	s.tracker.out, s.tracker.execs, s.tracker.unnamed = nil, map[uint32]look{}, [event.NumKinds]uint64{}
+	s.tracker.begin()
 	s.overflow = s.socket.overflow || !s.socket.empty
 	s.since = time.Now().UnixNano()
 	s.lastGood.Store(s.since)

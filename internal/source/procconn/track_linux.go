@@ -71,8 +71,9 @@ type tracker struct {
 	gone   map[uint32]uint64 // starts of those that the last seed did not find; until forgetGone
 	unsure bool              // messages are missing since the last seed: nothing counts as counted
 
-	out     []event.Event   // held back, in order
-	execs   map[uint32]look // by pid; bounded by out
+	out     []event.Event     // held back, in order
+	execs   map[uint32]look   // by pid; bounded by out
+	ends    map[uint32]ending // by pid; bounded by out and what begin left
 	unnamed [event.NumKinds]uint64
 }
 
@@ -166,6 +167,7 @@ func (t *tracker) apply(messages []message, details bool) {
 
 func (t *tracker) fork(m *message) {
 	if m.pid != m.tgid {
+		t.goesOn(m.tgid)
 		if p, ok := t.procs[m.tgid]; ok {
 			p.threads++
 			t.procs[m.tgid] = p
@@ -175,6 +177,7 @@ func (t *tracker) fork(m *message) {
 	if m.tgid == 0 { // the idle task of a CPU that comes up
 		return
 	}
+	t.finish(m.tgid)
 	old, had := t.procs[m.tgid]
 	start, ok := t.startOf(m)
 	if !ok {
@@ -240,6 +243,7 @@ func (t *tracker) setParent(p *proc, pid uint32) {
 }
 
 func (t *tracker) exec(m *message) {
+	t.goesOn(m.tgid)
 	p, ok := t.procs[m.tgid]
 	if !ok {
 		if p, ok = t.identify(m); !ok {
@@ -317,6 +321,7 @@ func (t *tracker) voidSince(settled int64) {
 
 // exit is called for every thread. rest are the messages behind m.
 func (t *tracker) exit(m *message, rest []message) {
+	t.goesOn(m.tgid)
 	p, ok := t.procs[m.tgid]
 	leader := m.pid == m.tgid
 	if !ok && !leader {
@@ -340,39 +345,43 @@ func (t *tracker) exit(m *message, rest []message) {
 	} else {
 		p.ended.add(leader, m.status)
 	}
-	if t.over(m, &p, rest) {
-		delete(t.procs, m.tgid)
-		t.out = append(t.out, t.exited(m, p))
+	over, told := t.over(m, &p, rest)
+	t.procs[m.tgid] = p
+	if !over {
 		return
 	}
-	t.procs[m.tgid] = p
+	if t.out = append(t.out, t.exited(m, p)); told {
+		delete(t.procs, m.tgid)
+	} else {
+		t.ends[m.tgid] = ending{index: len(t.out) - 1, start: p.start, done: mono()}
+	}
 }
 
 // over tells whether m was the end of a process: of its last thread. Where the
-// threads were counted that is known; else /proc is asked, once the first thread
-// is gone and no other end of a thread waits in rest.
-func (t *tracker) over(m *message, p *proc, rest []message) bool {
+// threads were counted the messages told that; else /proc is asked, once the first
+// thread is gone and no other end of a thread waits in rest: see ending.
+func (t *tracker) over(m *message, p *proc, rest []message) (over, told bool) {
 	if !p.ended.gone {
-		return false
+		return false, false
 	}
 	if p.counted && !t.unsure {
-		return p.threads <= 0
+		return p.threads <= 0, true
 	}
 	if slices.ContainsFunc(rest, func(r message) bool { return r.what == evExit && r.tgid == m.tgid }) {
-		return false
+		return false, false
 	}
 	st, err := t.fs.Stat(int(m.tgid))
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return true
+		return true, false
 	case err != nil:
-		return false
+		return false, false
 	case st.Start != p.start:
-		return true
+		return true, false
 	case !zombie(st): // the first thread made way for one that is executing a program
 		p.ended.gone = false
 	}
-	return st.Ended()
+	return st.Ended(), false
 }
 
 // zombie reports whether the first thread has ended.
@@ -415,7 +424,7 @@ func (t *tracker) event(kind event.Kind, m *message, p proc) event.Event {
 	}
 	if p.parentPID == 0 {
 		e.Known |= event.KnownParent
-	} else if q, ok := t.procs[p.parentPID]; ok && q.start == p.parentStart || kind == event.KindFork {
+	} else if q, ok := t.alive(p.parentPID); ok && q.start == p.parentStart || kind == event.KindFork {
 		e.Parent = event.ProcessKey{Boot: t.boot, PID: p.parentPID, Start: p.parentStart}
 		e.Known |= event.KnownParent
 	}
@@ -423,9 +432,15 @@ func (t *tracker) event(kind event.Kind, m *message, p proc) event.Event {
 }
 
 // ready takes out the events that are final: up to the first exec whose details
-// were read after settled.
+// were read after settled, or end that was asked about after it.
 func (t *tracker) ready(settled int64) []event.Event {
+	t.finishUntil(settled)
 	cut := len(t.out)
+	for _, e := range t.ends {
+		if e.index >= 0 {
+			cut = min(cut, e.index)
+		}
+	}
 	for _, l := range t.execs {
 		if l.done > settled {
 			cut = min(cut, l.index)
@@ -433,6 +448,12 @@ func (t *tracker) ready(settled int64) []event.Event {
 	}
 	batch := t.out[:cut:cut]
 	t.out = slices.Clone(t.out[cut:])
+	for pid, e := range t.ends {
+		if e.index >= 0 {
+			e.index -= cut
+			t.ends[pid] = e
+		}
+	}
 	for pid, l := range t.execs {
 		if l.index < cut {
 			delete(t.execs, pid)

@@ -31,7 +31,7 @@ const second = int64(1_000_000_000)
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, fs: procfs.FS{Root: t.TempDir()}}
-	w.tr = &tracker{fs: w.fs, argsMax: 1 << 10, procs: map[uint32]proc{}, execs: map[uint32]look{}}
+	w.tr = &tracker{fs: w.fs, argsMax: 1 << 10, procs: map[uint32]proc{}, execs: map[uint32]look{}, ends: map[uint32]ending{}}
 	return w
 }
 
@@ -284,6 +284,46 @@ func TestTracker(t *testing.T) {
 			w.put(5, 0, "Z", 1, 500)
 			w.apply(exit(at, 5, 5, 0x500))
 			w.want("exit 5-500 of 0 code 5")
+		},
+		"seeded, and has executed and ended by the time that it is looked at": func(w *world) {
+			w.put(5, 0, "Z", 2, 500)
+			w.seed()
+			w.put(5, 0, "Z", 1, 500)
+			w.apply(exit(at, 5, 6, 0))
+			w.apply(execOf(at+1, 5), exit(at+2, 5, 5, 0x500))
+			if e := w.tr.out[len(w.tr.out)-1]; e.Time != at+2 {
+				w.t.Errorf("%s at %d", show(w.tr.out), e.Time)
+			}
+			w.want("exec 5-500 of 0; exit 5-500 of 0 code 5")
+		},
+		"seeded, and it is seen to end before the last of its threads is told to": func(w *world) {
+			w.put(5, 0, "Z", 3, 500)
+			w.seed()
+			w.apply(fork(at, 5, 6))
+			w.want("fork 6-1000 of 5")
+			w.put(5, 0, "Z", 1, 500)
+			w.apply(exit(at, 5, 7, 9))
+			w.apply(execOf(at+1, 6)) // nobody knows what 5 is
+			w.apply(exit(at+2, 5, 8, 9))
+			w.want("exec 6-1000; exit 5-500 of 0 code 0")
+		},
+		"seeded, and its pid is another's by the time that it is looked at": func(w *world) {
+			w.put(5, 0, "S", 1, 500)
+			w.seed()
+			w.put(5, 0, "S", 1, 1000)
+			w.apply(exit(at, 5, 5, 0))
+			w.apply(fork(at+1, 0, 5), exit(at+2, 5, 5, 0x300))
+			w.want("exit 5-500 of 0 code 0; fork 5-1000 of 0; exit 5-1000 of 0 code 3")
+		},
+		"ended before the source was opened": func(w *world) {
+			w.put(5, 0, "Z", 1, 500)
+			w.seed()
+			w.apply(exit(at, 5, 5, 0))
+			w.tr.begin()
+			w.want("")
+			if len(w.tr.procs)+len(w.tr.ends) != 0 {
+				w.t.Errorf("remembers %v, %v", w.tr.procs, w.tr.ends)
+			}
 		},
 		"seeded, all threads end at once": func(w *world) {
 			w.put(5, 0, "S", 2, 500)
