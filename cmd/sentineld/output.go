@@ -22,7 +22,7 @@ import (
 )
 
 // output prints rows of named columns: as a table for people, as one JSON
-// object a line, or as CSV. Rows are printed as they come; only a table looks at
+// object a line, as CSV, or as a table of Markdown. Rows are printed as they come; only a table looks at
 // the first ones together, for the widths.
 type output struct {
 	w       *bufio.Writer
@@ -67,7 +67,7 @@ func outputMode(w io.Writer, asked string) string {
 
 func newOutput(w io.Writer, asked string, columns []string) *output {
 	o := &output{w: bufio.NewWriterSize(w, 32<<10), mode: outputMode(w, asked), colour: useColour(w), look: isTerminal(w), columns: columns}
-	if o.mode == "table" {
+	if o.mode == "table" || o.mode == "markdown" {
 		o.columns = make([]string, len(columns))
 		for i, c := range columns {
 			o.columns[i] = safe(c) // a query names its columns as it likes
@@ -121,6 +121,9 @@ func (o *output) row(values ...any) error {
 	cells := make([]string, len(values))
 	for i, v := range values {
 		cells[i] = safe(plain(v))
+	}
+	if o.mode == "markdown" {
+		return o.markdownRow(cells)
 	}
 	if o.widths != nil {
 		return o.tableRow(cells)
@@ -199,6 +202,41 @@ func plain(v any) string {
 	return fmt.Sprint(v)
 }
 
+// markdownRow prints a row of a table as GitHub's Markdown has it, the head before
+// the first.
+func (o *output) markdownRow(cells []string) error {
+	if o.widths == nil {
+		o.widths = []int{}
+		if err := o.markdownHead(); err != nil {
+			return err
+		}
+	}
+	return o.markdownLine(cells)
+}
+
+func (o *output) markdownHead() error {
+	if err := o.markdownLine(o.columns); err != nil {
+		return err
+	}
+	_, err := o.w.WriteString(strings.Repeat("|---", len(o.columns)) + "|\n")
+	return err
+}
+
+// markdownEscapes are what would end a cell, or be more than text in it: links,
+// HTML, emphasis, code. A backslash escapes any punctuation (GFM, 2.4).
+var markdownEscapes = strings.NewReplacer(
+	`\`, `\\`, "|", `\|`, "`", "\\`", "*", `\*`, "_", `\_`, "<", `\<`, ">", `\>`, "[", `\[`, "]", `\]`, "~", `\~`, "&", `\&`, "#", `\#`)
+
+func (o *output) markdownLine(cells []string) error {
+	for _, c := range cells {
+		if _, err := o.w.WriteString("| " + markdownEscapes.Replace(c) + " "); err != nil {
+			return err
+		}
+	}
+	_, err := o.w.WriteString("|\n")
+	return err
+}
+
 func (o *output) tableStart() error {
 	o.widths = make([]int, len(o.columns))
 	for _, cells := range append([][]string{o.columns}, o.waiting...) {
@@ -268,6 +306,12 @@ func (o *output) close() error {
 	}
 	if o.mode == "csv" && o.widths == nil {
 		if err := o.csv.Write(o.columns); err != nil {
+			return err
+		}
+	}
+	if o.mode == "markdown" && o.widths == nil {
+		o.widths = []int{}
+		if err := o.markdownHead(); err != nil {
 			return err
 		}
 	}

@@ -25,7 +25,10 @@ type queryCmd struct {
 	rangeFlags `embed:""`
 
 	SQL     string        `arg:"" help:"One SELECT over the views (execs, forks, exits, processes, gaps, alerts, ...); - reads it from standard input."`
-	Output  string        `short:"o" help:"table, json or csv (default: table on a terminal, else json)." enum:",table,json,csv" default:""`
+	Param   []string      `sep:"none" help:"Value of :NAME in the query, as in SQL (5, NULL, 'text'); what is nothing of that is text. May be repeated." placeholder:"NAME=VALUE"`
+	Limit   int64         `help:"Print at most N rows, and say whether there are more; 0 is no limit." placeholder:"N"`
+	Explain bool          `help:"Print how the query would be run, and which columns it reads, instead of running it."`
+	Output  string        `short:"o" help:"table, json, csv or markdown (default: table on a terminal, else json)." enum:",table,json,csv,markdown" default:""`
 	Timeout time.Duration `help:"How long the query may run, its output included; 0 is no limit." default:"30s" placeholder:"DURATION"`
 }
 
@@ -34,6 +37,13 @@ type queryCmd struct {
 func (q *queryCmd) Run(ctx context.Context, c *config.Config, std streams) error {
 	if q.Timeout < 0 {
 		return cli.Usagef("--timeout=%v: want 0 (no limit) or more", q.Timeout)
+	}
+	if q.Limit < 0 {
+		return cli.Usagef("--limit=%d: want 0 (no limit) or more", q.Limit)
+	}
+	params, err := parseParams(q.Param)
+	if err != nil {
+		return err
 	}
 	if q.SQL == "-" {
 		b, err := io.ReadAll(io.LimitReader(std.in, 64<<10))
@@ -57,17 +67,28 @@ func (q *queryCmd) Run(ctx context.Context, c *config.Config, std streams) error
 	if err != nil {
 		return cli.Usage(fmt.Errorf("query: %w", explainSQL(s, q.SQL, err)))
 	}
+	defer stmt.Finalize()
+	if q.Explain {
+		return q.explain(s, reads, std)
+	}
+	if err := params.bind(stmt); err != nil {
+		return err
+	}
 	question := question{dir: c.DataDir, r: r}
 	question.catchUp(ctx, time.Now())
 	columns := columnNames(stmt)
 	out := newOutput(std.out, q.Output, columns)
 	values := make([]any, len(columns))
 	var writeErr error
+	cut := false
 	err = s.WithDeadline(ctx, q.Timeout, func() error {
-		for {
+		for n := int64(0); ; n++ {
 			more, err := stmt.Step()
 			if err != nil || !more {
 				return err
+			}
+			if cut = q.Limit > 0 && n == q.Limit; cut {
+				return stmt.Reset() // it holds the log
 			}
 			for i := range values {
 				values[i] = columnValue(stmt, i)
@@ -77,7 +98,6 @@ func (q *queryCmd) Run(ctx context.Context, c *config.Config, std streams) error
 			}
 		}
 	})
-	stmt.Finalize()
 	if closeErr := out.close(); writeErr == nil {
 		writeErr = closeErr
 	}
@@ -98,11 +118,34 @@ func (q *queryCmd) Run(ctx context.Context, c *config.Config, std streams) error
 		}
 		return err
 	}
+	if cut {
+		fmt.Fprintf(std.err, "limited to %d rows: there are more\n", q.Limit)
+	}
 	if readsView(q.SQL, reads, func(view string) bool { return view != "gaps" }) {
 		question.failures = readsView(q.SQL, reads, func(view string) bool { return view == "exec_failures" })
 		return tellMissing(ctx, s, question, std.err)
 	}
 	return nil
+}
+
+// explain prints SQLite's plan and what the query depends on.
+func (q *queryCmd) explain(s *store.Session, reads []store.Read, std streams) error {
+	plan, err := s.Plan(q.SQL)
+	if err != nil {
+		return fmt.Errorf("query: %w", safeError(err))
+	}
+	out := newOutput(std.out, q.Output, []string{"step", "detail"})
+	for _, p := range plan {
+		if err := out.row("plan", strings.Repeat("  ", p.Depth)+p.Detail); err != nil {
+			return err
+		}
+	}
+	for _, r := range reads {
+		if err := out.row("reads", strings.TrimSuffix(r.Table+"."+r.Column, ".")); err != nil {
+			return err
+		}
+	}
+	return out.close()
 }
 
 // columnNames are the names of the result's columns, each different: a JSON

@@ -210,6 +210,40 @@ func (s *Session) Prepare(sql string) (*sqlite.Stmt, []Read, error) {
 	return stmt, s.auth.reads, nil
 }
 
+// PlanStep is one line of a plan; Depth is how far below the others it stands.
+type PlanStep struct {
+	Depth  int
+	Detail string
+}
+
+// Plan is how SQLite would run a statement that Prepare accepts (EXPLAIN QUERY
+// PLAN). Its text is for people: it names the tables below the views, and changes
+// between versions.
+func (s *Session) Plan(sql string) (plan []PlanStep, err error) {
+	stmt, _, err := s.Prepare(sql)
+	if err != nil {
+		return nil, err
+	}
+	if err := stmt.Finalize(); err != nil {
+		return nil, err
+	}
+	depth := map[int64]int{}
+	err = s.Trusted(func() error {
+		return query(s.conn, "EXPLAIN QUERY PLAN "+sql, func(st *sqlite.Stmt) {
+			d := 0
+			if above, ok := depth[st.ColumnInt64(1)]; ok {
+				d = above + 1
+			}
+			depth[st.ColumnInt64(0)] = d
+			plan = append(plan, PlanStep{Depth: d, Detail: st.ColumnText(3)})
+		})
+	})
+	if err != nil {
+		return nil, s.explain(sql, err)
+	}
+	return plan, nil
+}
+
 // explain replaces SQLite's "not authorized" by the reason, and says where.
 func (s *Session) explain(sql string, err error) error {
 	where := ""
