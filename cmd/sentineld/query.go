@@ -24,7 +24,7 @@ import (
 type queryCmd struct {
 	rangeFlags `embed:""`
 
-	SQL     string        `arg:"" help:"One SELECT over the views (execs, forks, exits, processes, gaps, alerts, ...); - reads it from standard input."`
+	SQL     string        `arg:"" optional:"" help:"One SELECT over the views (execs, forks, exits, processes, gaps, alerts, ...); - reads it from standard input. Without it a terminal is asked for queries."`
 	Param   []string      `sep:"none" help:"Value of :NAME in the query, as in SQL (5, NULL, 'text'); what is nothing of that is text. May be repeated." placeholder:"NAME=VALUE"`
 	Limit   int64         `help:"Print at most N rows, and say whether there are more; 0 is no limit." placeholder:"N"`
 	Explain bool          `help:"Print how the query would be run, and which columns it reads, instead of running it."`
@@ -32,8 +32,7 @@ type queryCmd struct {
 	Timeout time.Duration `help:"How long the query may run, its output included; 0 is no limit." default:"30s" placeholder:"DURATION"`
 }
 
-// Run prints what the query gives, and whether the record that it was run over
-// is whole.
+// Run answers one query, or those that a terminal gives.
 func (q *queryCmd) Run(ctx context.Context, c *config.Config, std streams) error {
 	if q.Timeout < 0 {
 		return cli.Usagef("--timeout=%v: want 0 (no limit) or more", q.Timeout)
@@ -41,16 +40,25 @@ func (q *queryCmd) Run(ctx context.Context, c *config.Config, std streams) error
 	if q.Limit < 0 {
 		return cli.Usagef("--limit=%d: want 0 (no limit) or more", q.Limit)
 	}
-	params, err := parseParams(q.Param)
-	if err != nil {
-		return err
-	}
-	if q.SQL == "-" {
+	switch q.SQL {
+	case "":
+		return q.shell(ctx, c, std)
+	case "-":
 		b, err := io.ReadAll(io.LimitReader(std.in, 64<<10))
 		if err != nil {
 			return err
 		}
 		q.SQL = string(b)
+	}
+	return q.answer(ctx, c, std)
+}
+
+// answer prints what the query gives, and whether the record that it was run over
+// is whole.
+func (q *queryCmd) answer(ctx context.Context, c *config.Config, std streams) error {
+	params, err := parseParams(q.Param)
+	if err != nil {
+		return err
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()

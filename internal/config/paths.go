@@ -24,6 +24,12 @@ func defaultDataDir() string {
 	if root {
 		return "/var/lib/sentineld"
 	}
+	return StateDir()
+}
+
+// StateDir is where a user's programs keep what is no configuration (XDG Base
+// Directory Specification).
+func StateDir() string {
 	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "sentineld")
 	}

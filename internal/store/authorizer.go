@@ -12,6 +12,15 @@ import (
 // Views lists what rules and queries can read.
 func Views() []string { return slices.Clone(viewNames[:]) }
 
+// Functions lists the functions that rules and queries can call.
+func Functions() []string {
+	list := []string{"regexp"}
+	for _, f := range functions {
+		list = append(list, f.name)
+	}
+	return append(list, strings.Fields(allowedFunctions)[2:]...) // but for the operators -> and ->>
+}
+
 var viewNames = [...]string{
 	"execs", "exec_failures", "forks", "exits", "processes", "gaps", "binaries", "alerts", "runs",
 }

@@ -304,3 +304,14 @@ func TestSessionIsDefensive(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestComplete(t *testing.T) {
+	for sql, want := range map[string]bool{
+		"": false, ";": true, "SELECT 1": false, "SELECT 1;": true, "SELECT ';": false, "SELECT ';'": false, "SELECT ';';": true,
+		"SELECT 1; -- x": true, "SELECT 1 -- ;": false, "SELECT 1 /* ;": false, "SELECT \";\" ; \n": true, "SELECT [;": false, "SELECT 'it''s;": false,
+	} {
+		if got := Complete(sql); got != want {
+			t.Errorf("%q: %v", sql, got)
+		}
+	}
+}

@@ -43,6 +43,19 @@ func checkStatement(sql string) error {
 		line, col, ErrForbidden, strings.Join(viewNames[:], ", "))
 }
 
+// Complete reports whether what was typed so far ends with a semicolon that is no
+// part of a text or a comment.
+func Complete(sql string) bool {
+	token := ""
+	for rest := skipBlank(sql, false); rest != ""; rest = skipBlank(rest, false) {
+		quoted := strings.IndexByte("'\"`[", rest[0]) >= 0
+		if token, rest = cutToken(rest); quoted {
+			token = "" // whatever is in it
+		}
+	}
+	return token == ";"
+}
+
 // checkWhole refuses a view that is named by its schema: that is the whole record,
 // behind the views of a range of time. The authorizer is not asked about a view
 // of which no column is read.

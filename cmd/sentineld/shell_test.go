@@ -1,0 +1,121 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/term"
+
+	"github.com/sentineld/sentineld/internal/store"
+)
+
+func newShell(t *testing.T) *shell {
+	t.Helper()
+	sh := &shell{catalog: map[string][]string{"execs": {"exe", "exec_no", "pid"}, "exits": {"code"}}}
+	sh.words = sh.completions()
+	sh.term = term.NewTerminal(readWriter{strings.NewReader(""), new(strings.Builder)}, prompt)
+	return sh
+}
+
+// TestComplete: | is where the cursor stands.
+func TestComplete(t *testing.T) {
+	sh := newShell(t)
+	for given, want := range map[string]string{
+		"SELECT * FROM exi|":        "SELECT * FROM exits |",
+		"SELECT * FROM exits e|":    "SELECT * FROM exits e|", // much begins so
+		"sel|":                      "SELECT |",
+		"SELECT bas|(exe)":          "SELECT basename |(exe)",
+		"SELECT execs.exec|":        "SELECT execs.exec_no |",
+		"SELECT exec|":              "SELECT exec|",
+		"SELECT nothing_like_it|":   "SELECT nothing_like_it|",
+		"|":                         "|",
+		".sch|":                     ".schema |",
+		".p|":                       ".param |",
+		".schema exi|":              ".schema exits |",
+		"SELECT e.co| FROM exits e": "SELECT e.co| FROM exits e",
+	} {
+		before, after, _ := strings.Cut(given, "|")
+		line, pos, ok := sh.complete(before+after, len(before), '\t')
+		if got := line[:pos] + "|" + line[pos:]; !ok || got != want {
+			t.Errorf("%s: %s, want %s", given, got, want)
+		}
+	}
+	if _, _, ok := sh.complete("SELECT", 6, 'x'); ok {
+		t.Error("another key completes")
+	}
+}
+
+// TestCtrlC cancels what was typed, and nothing else.
+func TestCtrlC(t *testing.T) {
+	keys := &keyReader{r: strings.NewReader("SELECT 1\x03SELECT 2\rSELECT 3\r")}
+	tty := term.NewTerminal(readWriter{keys, new(strings.Builder)}, prompt)
+	var got []string
+	for {
+		line, err := tty.ReadLine()
+		if err != nil {
+			break
+		}
+		got = append(got, line)
+	}
+	if want := []string{"", "SELECT 2", "SELECT 3"}; strings.Join(got, ";") != strings.Join(want, ";") {
+		t.Errorf("read %q, want %q", got, want)
+	}
+	if !keys.takeCancelled() || keys.takeCancelled() {
+		t.Error("it is not told once")
+	}
+}
+
+func TestHistory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "history")
+	h := openHistory(path)
+	for _, l := range []string{"one", "two", "two", " ", "x\x1b[31m"} {
+		h.Add(l)
+	}
+	h = openHistory(path)
+	if h.Len() != 3 || h.At(0) != `x\x1b[31m` || h.At(1) != "two" || h.At(2) != "one" {
+		t.Errorf("history %q", h.lines)
+	}
+	if err := os.WriteFile(path, []byte(strings.Repeat("a\nb\n", historyMax+1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if h = openHistory(path); h.Len() != historyMax {
+		t.Errorf("%d lines were read", h.Len())
+	}
+	if text, err := os.ReadFile(path); err != nil || strings.Count(string(text), "\n") != historyMax {
+		t.Errorf("%d lines are kept, %v", strings.Count(string(text), "\n"), err)
+	}
+	openHistory("/dev/null/x").Add("kept in memory")
+}
+
+// TestShellExamples: each can be run, and ends as a statement does.
+func TestShellExamples(t *testing.T) {
+	dir := t.TempDir()
+	db, err := store.Open(t.Context(), store.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.OpenSession(t.Context(), dir, store.SessionOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, e := range shellExamples {
+		stmt, _, err := s.Prepare(e.sql)
+		if err != nil {
+			t.Errorf("%s: %v", e.sql, err)
+			continue
+		}
+		if _, err := stmt.Step(); err != nil {
+			t.Errorf("%s: %v", e.sql, err)
+		}
+		stmt.Finalize()
+		if !store.Complete(e.sql) {
+			t.Errorf("%s: not a whole statement", e.sql)
+		}
+	}
+}
