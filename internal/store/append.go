@@ -80,7 +80,14 @@ func (db *DB) apply(e *event.Event, running bool, a *Appended) error {
 		if err != nil {
 			return err
 		}
-		_, err = db.insertExec(e, p, parent, p.execs, a)
+		if err := db.seenAlive(e, p, false); err != nil {
+			return err
+		}
+		above := p.above
+		if parent != nil {
+			above = parent.lineageOfChildren()
+		}
+		_, err = db.insertExec(e, p, parent, above, p.execs, a)
 		return err
 	case event.KindFork:
 		return db.applyFork(e, a)
@@ -175,6 +182,11 @@ func (db *DB) applyExec(e *event.Event, running bool, a *Appended) error {
 		if err != nil {
 			return err
 		}
+		if old != nil {
+			if err := db.seenAlive(e, old, true); err != nil {
+				return err
+			}
+		}
 		if old != nil && old.endedTS == unknown && old.firstTS != unknown && old.image != nil && old.image.same(db, e) {
 			db.stats.Unchanged++
 			return db.applyFoundHash(e, old, a)
@@ -184,13 +196,16 @@ func (db *DB) applyExec(e *event.Event, running bool, a *Appended) error {
 	if err != nil {
 		return err
 	}
+	if err := db.seenAlive(e, p, running); err != nil {
+		return err
+	}
 	if running && e.Known&(event.KnownExe|event.KnownArgs) == 0 {
 		return nil // it is alive, and no exec is known: a kernel thread, or one that a snapshot half saw
 	}
 	if parent != nil {
 		p.above = parent.lineageOfChildren()
 	}
-	ts, err := db.insertExec(e, p, parent, p.execs+1, a)
+	ts, err := db.insertExec(e, p, parent, p.above, p.execs+1, a)
 	if err != nil {
 		return err
 	}
@@ -249,11 +264,35 @@ func (db *DB) applyExit(e *event.Event, a *Appended) error {
 	if err != nil {
 		return err
 	}
+	if p.endedTS != unknown && p.exit.Presumed && !e.Exit.Presumed {
+		if err := db.revive(p); err != nil { // what was seen takes the place of what was presumed
+			return err
+		}
+	}
 	if p.endedTS != unknown {
 		db.stats.Duplicates++
 		return nil
 	}
 	return db.end(p, e, a)
+}
+
+// seenAlive is called for what a process did, or that it was found running: one that
+// was presumed to have ended before that has not.
+func (db *DB) seenAlive(e *event.Event, p *process, running bool) error {
+	if p.endedTS == unknown || !p.exit.Presumed || !running && e.Time <= p.endedTS {
+		return nil
+	}
+	return db.revive(p)
+}
+
+// revive takes back the presumed exit of a process.
+func (db *DB) revive(p *process) error {
+	s := db.st.presumed
+	s.BindInt64(1, p.endedTS)
+	s.BindInt64(2, p.id)
+	s.BindInt64(3, movedOn)
+	db.procs.revive(p)
+	return step(s)
 }
 
 // end stores the exit of a process that lives.

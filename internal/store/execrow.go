@@ -67,8 +67,9 @@ const (
 	flagLateHash = 1 << 7
 )
 
-// insertExec stores an exec or exec_failed and returns its key.
-func (db *DB) insertExec(e *event.Event, p, parent *process, no int64, a *Appended) (int64, error) {
+// insertExec stores an exec or exec_failed, with what is above it, and returns its
+// key.
+func (db *DB) insertExec(e *event.Event, p, parent *process, above *lineage, no int64, a *Appended) (int64, error) {
 	s, env := db.st.exec, colEnv
 	if e.Kind == event.KindExecFailed {
 		s, env = db.st.failure, colFailureEnv
@@ -81,7 +82,7 @@ func (db *DB) insertExec(e *event.Event, p, parent *process, no int64, a *Append
 	s.BindInt64(colExecNo, no)
 	s.BindInt64(colSource, int64(e.Source))
 	s.BindInt64(colKnown, int64(e.Known))
-	if err := db.bindLineage(s, p, parent); err != nil {
+	if err := db.bindLineage(s, above, parent); err != nil {
 		return 0, err
 	}
 	if err := db.bindStrings(s, e); err != nil {
@@ -101,7 +102,7 @@ func (db *DB) insertExec(e *event.Event, p, parent *process, no int64, a *Append
 	return ts, nil
 }
 
-func (db *DB) bindLineage(s *sqlite.Stmt, p, parent *process) error {
+func (db *DB) bindLineage(s *sqlite.Stmt, above *lineage, parent *process) error {
 	s.BindNull(colParent)
 	s.BindNull(colParentImage)
 	if parent != nil {
@@ -110,19 +111,24 @@ func (db *DB) bindLineage(s *sqlite.Stmt, p, parent *process) error {
 			s.BindInt64(colParentImage, parent.image.ts)
 		}
 	}
-	if p.above == nil {
-		s.BindNull(colAncestors)
+	return db.bindAncestors(s, colAncestors, above)
+}
+
+// bindAncestors binds the id of a lineage, which it stores when it is new.
+func (db *DB) bindAncestors(s *sqlite.Stmt, param int, above *lineage) error {
+	if above == nil {
+		s.BindNull(param)
 		return nil
 	}
-	if p.above.id == 0 {
-		db.scratch = event.AppendJSONStrings(db.scratch[:0], p.above.exes)
+	if above.id == 0 {
+		db.scratch = event.AppendJSONStrings(db.scratch[:0], above.exes)
 		text, err := db.intern(unsafe.String(&db.scratch[0], len(db.scratch)))
 		if err != nil {
 			return err
 		}
-		p.above.id = text.id
+		above.id = text.id
 	}
-	s.BindInt64(colAncestors, p.above.id)
+	s.BindInt64(param, above.id)
 	return nil
 }
 

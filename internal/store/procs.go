@@ -37,13 +37,12 @@ type process struct {
 // image is what a process runs since its last exec, shared with all that
 // inherited it.
 type image struct {
-	ts       int64 // exec_rows.ts
-	id       event.ExecID
-	exe      string
-	hasExe   bool
-	args     uint64 // argsHash
-	hasArgs  bool
-	ancestry int64 // strings.id as loaded
+	ts      int64 // exec_rows.ts
+	id      event.ExecID
+	exe     string
+	hasExe  bool
+	args    uint64 // argsHash
+	hasArgs bool
 }
 
 // same reports whether a process that was found running what e tells is known to run
@@ -133,7 +132,7 @@ func (db *DB) useBoot(boot event.BootID) error {
 const processQuery = `SELECT p.id, p.pid, p.start, p.start_ns, p.started, p.parent, p.ppid, p.first_ts, p.image, p.execs,
 	p.ended_ts, p.exit_code, p.signal, p.core, p.presumed, x.s, e.cmdline, e.splits, a.s, a.id, e.source, e.known, e.layout, e.dev, e.inode
 	FROM procs p LEFT JOIN exec_rows e ON e.ts = p.image
-	LEFT JOIN strings x ON x.id = e.exe LEFT JOIN strings a ON a.id = e.ancestors `
+	LEFT JOIN strings x ON x.id = e.exe LEFT JOIN strings a ON a.id = p.ancestors `
 
 // loadBoot reads the processes of t.boot that live or ended last.
 func (db *DB) loadBoot() error {
@@ -158,9 +157,6 @@ func (db *DB) loadBoot() error {
 		t.last-int64(db.o.MaxExited), t.bootID)
 	if err != nil {
 		return err
-	}
-	for _, p := range byID {
-		restoreLineage(p, byID, 0)
 	}
 	return nil
 }
@@ -215,12 +211,21 @@ func (t *processTable) read(s *sqlite.Stmt, images map[int64]*image, ancestors m
 			Code: uint8(s.ColumnInt64(11)), Signal: uint8(s.ColumnInt64(12)), Core: s.ColumnBool(13), Presumed: s.ColumnBool(14),
 		},
 	}
+	if id := s.ColumnInt64(19); id != 0 {
+		if ancestors[id] == nil {
+			l := &lineage{id: id}
+			if json.Unmarshal([]byte(s.ColumnText(18)), &l.exes) == nil {
+				ancestors[id] = l
+			}
+		}
+		p.above = ancestors[id]
+	}
 	if s.ColumnIsNull(8) {
 		return p
 	}
 	ts := s.ColumnInt64(8)
 	if images[ts] == nil {
-		i := &image{ts: ts, exe: s.ColumnText(15), hasExe: !s.ColumnIsNull(15), hasArgs: !s.ColumnIsNull(16), ancestry: s.ColumnInt64(19)}
+		i := &image{ts: ts, exe: s.ColumnText(15), hasExe: !s.ColumnIsNull(15), hasArgs: !s.ColumnIsNull(16)}
 		i.id = (&event.Event{
 			Source: event.Source(s.ColumnInt64(20)), Known: event.Known(s.ColumnInt64(21)),
 			Exec: &event.Exec{Layout: uint64(s.ColumnInt64(22)), Dev: uint64(s.ColumnInt64(23)), Inode: uint64(s.ColumnInt64(24))},
@@ -234,29 +239,9 @@ func (t *processTable) read(s *sqlite.Stmt, images map[int64]*image, ancestors m
 			i.args = t.argsHash(strings.Join(splitArgs(s.ColumnText(16), splits), "\x00"))
 		}
 		images[ts] = i
-		if id := i.ancestry; id != 0 && ancestors[id] == nil {
-			l := &lineage{id: id}
-			if json.Unmarshal([]byte(s.ColumnText(18)), &l.exes) == nil {
-				ancestors[id] = l
-			}
-		}
 	}
 	p.image = images[ts]
-	if p.execs > 0 {
-		p.above = ancestors[p.image.ancestry]
-	}
 	return p
-}
-
-// restoreLineage gives a process that did not exec itself its ancestors again.
-func restoreLineage(p *process, byID map[int64]*process, depth int) {
-	if p.above != nil || depth == maxAncestors {
-		return
-	}
-	if parent := byID[p.parent]; parent != nil {
-		restoreLineage(parent, byID, depth+1)
-		p.above = parent.lineageOfChildren()
-	}
 }
 
 // lineageOfChildren is the ancestors of what p starts now; nil when p's own
@@ -297,6 +282,18 @@ func (t *processTable) touch(p *process) {
 	}
 }
 
+// revive takes a process that was presumed to have ended as one that lives.
+func (t *processTable) revive(p *process) {
+	p.endedTS, p.exit, p.code = unknown, event.Exit{}, false
+	t.touch(p)
+	t.live++
+	for i, old := range t.exited {
+		if old == p {
+			t.exited[i] = nil
+		}
+	}
+}
+
 // keepExited remembers an ended process in place of the one that ended first.
 func (t *processTable) keepExited(p *process) {
 	if old := t.exited[t.next]; old != nil && t.m[old.key] == old {
@@ -306,7 +303,7 @@ func (t *processTable) keepExited(p *process) {
 	t.next = (t.next + 1) % len(t.exited)
 }
 
-const procColumns = 16
+const procColumns = 17
 
 // flushProcesses writes each process that changed since the last time, once.
 func (db *DB) flushProcesses() error {
@@ -337,6 +334,9 @@ func (db *DB) flushProcesses() error {
 		bindKnown(s, 14, int64(p.exit.Signal), p.code)
 		bindKnown(s, 15, bit(p.exit.Core), p.code)
 		bindKnown(s, 16, bit(p.exit.Presumed), ended)
+		if err := db.bindAncestors(s, 17, p.above); err != nil {
+			return err
+		}
 		if err := step(s); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/sentineld/sentineld/internal/event"
 	"zombiezen.com/go/sqlite"
@@ -38,7 +39,7 @@ func (db *DB) Reconcile(ctx context.Context, live []event.Event, now int64) (a A
 		// holds it, or it ended while the list was made.
 		var gone []*process
 		for key, p := range db.procs.m {
-			if p.endedTS == unknown && !seen[key] && p.firstTS <= now {
+			if p.endedTS == unknown && !seen[key] && db.seenBy(p, now) {
 				gone = append(gone, p)
 			}
 		}
@@ -54,6 +55,24 @@ func (db *DB) Reconcile(ctx context.Context, live []event.Event, now int64) (a A
 		return Appended{}, fmt.Errorf("reconcile %d processes: %w", len(live), err)
 	}
 	return a, nil
+}
+
+// seenBy tells whether a process was seen first by a time, Unix ns by the clock of
+// now. Where that was set since then, the boot clock tells; a process of which it
+// does not tell to the tick was seen later.
+func (db *DB) seenBy(p *process, now int64) bool {
+	if db.bootTime == 0 || p.firstTS == unknown || p.started == unknown {
+		return p.firstTS <= now
+	}
+	start := p.startNS
+	if start == unknown {
+		start = int64(p.key.Start+1) * event.TickNS
+	}
+	set := db.bootTime - (p.started - start)
+	if max(set, -set) < int64(time.Second) { // what slewing and reading it twice give
+		set = 0
+	}
+	return p.firstTS+set <= now
 }
 
 func presumedExit(key event.ProcessKey, ts int64) *event.Event {

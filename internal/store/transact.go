@@ -150,6 +150,8 @@ type statements struct {
 	gapExtend, gapIn        *sqlite.Stmt
 	alertHurt, reach        *sqlite.Stmt
 
+	presumed *sqlite.Stmt
+
 	execFind, execHash, hash, hashesDone *sqlite.Stmt
 	binaryBefore, binarySeen, binaryNext *sqlite.Stmt
 }
@@ -176,8 +178,9 @@ func (st *statements) prepare(conn *sqlite.Conn) error {
 		{&st.stringAdd, insertInto("strings", 2)},
 		{&st.procAdd, insertInto("procs", procColumns)},
 		{&st.procChange, `UPDATE procs SET start_ns = ?5, started = ?6, parent = ?7, ppid = ?8, first_ts = ?9, image = ?10,
-			execs = ?11, ended_ts = ?12, exit_code = ?13, signal = ?14, core = ?15, presumed = ?16 WHERE id = ?1`},
+			execs = ?11, ended_ts = ?12, exit_code = ?13, signal = ?14, core = ?15, presumed = ?16, ancestors = ?17 WHERE id = ?1`},
 		{&st.procFind, processQuery + "WHERE p.pid = ? AND p.start = ? AND p.boot = ?"},
+		{&st.presumed, "DELETE FROM exit_rows WHERE ts BETWEEN ?1 AND ?1 + ?3 AND proc = ?2 AND presumed"},
 		{&st.execFind, "SELECT ts FROM exec_rows WHERE ts BETWEEN ?1 AND ?1 + ?3 AND proc = ?2 ORDER BY ts LIMIT 1"},
 		{&st.execHash, fmt.Sprintf(`UPDATE exec_rows SET sha256 = ?2, known = known | %d, flags = flags | %d
 			WHERE ts = ?1 AND sha256 IS NULL AND inode = ?3 AND exe IS ?4 RETURNING source, dev`, event.KnownSHA256, flagLateHash)},
