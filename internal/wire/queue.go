@@ -202,12 +202,14 @@ func (q *queue) tellDropped() {
 	if q.droppedFrom == 0 {
 		return
 	}
-	now := time.Now().UnixNano()
+	// The clock may have been set back meanwhile: it was at both.
+	from, until := q.droppedFrom, time.Now().UnixNano()
+	from, until = min(from, until), max(from, until)
 	var gaps []event.Event
 	tell := func(k int, known event.Known, n uint64) {
 		gaps = append(gaps, event.Event{
-			Kind: event.KindGap, Source: event.SourceAgent, Known: event.KnownTime | known, Time: q.droppedFrom,
-			Gap: &event.Gap{Until: now, Of: event.Kind(k), Lost: n, Cause: "sentineld was away and procmond's queue full"},
+			Kind: event.KindGap, Source: event.SourceAgent, Known: event.KnownTime | known, Time: from,
+			Gap: &event.Gap{Until: until, Of: event.Kind(k), Lost: n, Cause: "sentineld was away and procmond's queue full"},
 		})
 	}
 	for k, n := range q.dropped {

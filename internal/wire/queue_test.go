@@ -590,3 +590,19 @@ func TestSlowClient(t *testing.T) {
 		<-served
 	})
 }
+
+// TestDroppedWhileTheClockIsSetBack: the gap covers what both clocks say.
+func TestDroppedWhileTheClockIsSetBack(t *testing.T) {
+	q := newQueue(event.Codec{}, 1)
+	q.push(TypeBatch, nil) // it is full
+	q.drop(TypeBatch, []event.Event{{Kind: event.KindExec, Time: time.Now().UnixNano()}})
+	q.droppedFrom += int64(time.Hour) // the clock showed that then
+	q.tellDropped()
+	var e event.Event
+	if _, err := (event.Codec{}).Decode(q.frames[len(q.frames)-1].data[headerSize:], &e); err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Duration(e.Gap.Until - e.Time); d < 59*time.Minute || d > 61*time.Minute {
+		t.Errorf("the gap lasts %v", d)
+	}
+}
