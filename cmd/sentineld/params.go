@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -16,6 +17,9 @@ import (
 
 // params are values for the parameters of a statement, by name.
 type params map[string]any
+
+// errUnused marks a value that the statement does not ask for.
+var errUnused = errors.New("the query has no such parameter")
 
 var paramName = regexp.MustCompile(`^[:@$]?([A-Za-z_][A-Za-z0-9_]*)$`)
 
@@ -105,7 +109,7 @@ func (p params) bind(stmt *sqlite.Stmt) error {
 		} else if len(names) > 0 {
 			hint = "it has " + strings.Join(names, ", ")
 		}
-		return cli.Usagef("--param %s: the query has no such parameter (%s)", name, hint)
+		return cli.Usagef("--param %s: %w (%s)", name, errUnused, hint)
 	}
 	return nil
 }

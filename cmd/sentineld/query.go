@@ -40,9 +40,13 @@ func (q *queryCmd) Run(ctx context.Context, c *config.Config, std streams) error
 	if q.Limit < 0 {
 		return cli.Usagef("--limit=%d: want 0 (no limit) or more", q.Limit)
 	}
+	p, err := parseParams(q.Param)
+	if err != nil {
+		return err
+	}
 	switch q.SQL {
 	case "":
-		return q.shell(ctx, c, std)
+		return q.shell(ctx, c, std, p)
 	case "-":
 		b, err := io.ReadAll(io.LimitReader(std.in, 64<<10))
 		if err != nil {
@@ -50,16 +54,12 @@ func (q *queryCmd) Run(ctx context.Context, c *config.Config, std streams) error
 		}
 		q.SQL = string(b)
 	}
-	return q.answer(ctx, c, std)
+	return q.answer(ctx, c, std, func(stmt *sqlite.Stmt) error { return p.bind(stmt) })
 }
 
 // answer prints what the query gives, and whether the record that it was run over
-// is whole.
-func (q *queryCmd) answer(ctx context.Context, c *config.Config, std streams) error {
-	params, err := parseParams(q.Param)
-	if err != nil {
-		return err
-	}
+// is whole. bind gives the parameters of the statement their values.
+func (q *queryCmd) answer(ctx context.Context, c *config.Config, std streams, bind func(*sqlite.Stmt) error) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	s, err := openSession(ctx, c.DataDir)
@@ -79,7 +79,7 @@ func (q *queryCmd) answer(ctx context.Context, c *config.Config, std streams) er
 	if q.Explain {
 		return q.explain(s, reads, std)
 	}
-	if err := params.bind(stmt); err != nil {
+	if err := bind(stmt); err != nil {
 		return err
 	}
 	question := question{dir: c.DataDir, r: r}

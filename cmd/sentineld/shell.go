@@ -8,12 +8,16 @@ import (
 	"io"
 	"maps"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
+	"zombiezen.com/go/sqlite"
 
 	"github.com/sentineld/sentineld/internal/cli"
 	"github.com/sentineld/sentineld/internal/config"
@@ -32,6 +36,7 @@ type shell struct {
 	catalog map[string][]string // columns by view
 	words   []string            // that Tab completes
 	pending string              // of a statement, up to its semicolon
+	params  params
 }
 
 const (
@@ -40,7 +45,7 @@ const (
 )
 
 // shell asks for queries on the terminal that is std.in.
-func (q *queryCmd) shell(ctx context.Context, c *config.Config, std streams) error {
+func (q *queryCmd) shell(ctx context.Context, c *config.Config, std streams, p params) error {
 	in, ok := std.in.(*os.File)
 	if !ok || !isTerminal(std.out) || !term.IsTerminal(int(in.Fd())) {
 		return cli.Usagef("query: no SQL (give it as an argument, or - for standard input; on a terminal without either it asks)")
@@ -56,23 +61,31 @@ func (q *queryCmd) shell(ctx context.Context, c *config.Config, std streams) err
 	if err := s.Close(); err != nil {
 		return err
 	}
-	sh := &shell{q: *q, c: c, std: std, in: in, catalog: catalog, keys: &keyReader{r: in}}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	sh := &shell{q: *q, c: c, std: std, in: in, catalog: catalog, keys: &keyReader{r: &interruptible{r: in, stop: ctx.Done()}}, params: p}
 	sh.words = sh.completions()
 	sh.term = term.NewTerminal(readWriter{sh.keys, std.out}, prompt)
 	sh.term.AutoCompleteCallback = sh.complete
-	sh.term.History = openHistory(filepath.Join(config.StateDir(), "query_history"))
+	sh.term.History = openHistory(historyPath())
 	fmt.Fprintln(std.out, "A query ends with a semicolon. .help tells more, Tab completes, Ctrl-D leaves.")
 	for {
 		line, err := sh.readLine()
 		switch {
 		case errors.Is(err, io.EOF):
 			fmt.Fprintln(std.out)
+			if ctx.Err() != nil {
+				return errors.New("query: interrupted")
+			}
 			return nil
 		case err != nil:
 			return fmt.Errorf("query: read from the terminal: %w", err)
 		}
 		if sh.line(ctx, line) {
 			return nil
+		}
+		if ctx.Err() != nil {
+			return errors.New("query: interrupted")
 		}
 	}
 }
@@ -105,7 +118,8 @@ func (sh *shell) readLine() (line string, err error) {
 // line takes one line. True: it was the last.
 func (sh *shell) line(ctx context.Context, line string) (leave bool) {
 	if sh.pending == "" && strings.HasPrefix(strings.TrimSpace(line), ".") {
-		leave, err := sh.command(strings.Fields(line))
+		word, arg, _ := strings.Cut(strings.TrimSpace(line), " ")
+		leave, err := sh.command(word, strings.TrimSpace(arg))
 		if err != nil {
 			sh.complain(err)
 		}
@@ -120,10 +134,18 @@ func (sh *shell) line(ctx context.Context, line string) (leave bool) {
 	}
 	q := sh.q
 	q.SQL, sh.pending = sh.pending, ""
-	if err := q.answer(ctx, sh.c, sh.std); err != nil && !errors.Is(err, cli.ErrIncomplete) {
+	if err := q.answer(ctx, sh.c, sh.std, sh.bind); err != nil && !errors.Is(err, cli.ErrIncomplete) {
 		sh.complain(err)
 	}
 	return false
+}
+
+// bind gives a statement those of the values that it asks for.
+func (sh *shell) bind(stmt *sqlite.Stmt) error {
+	if err := sh.params.bind(stmt); !errors.Is(err, errUnused) {
+		return err
+	}
+	return nil
 }
 
 func (sh *shell) complain(err error) { fmt.Fprintln(sh.std.err, "error: "+err.Error()) }
@@ -135,7 +157,7 @@ const shellHelp = `.tables            the views
 .since [TIME]      only what happened at TIME or later (2h, 7d, today, RFC 3339); without TIME: all
 .until [TIME]      only what happened before TIME
 .limit [N]         at most N rows
-.param NAME=VALUE  value of :NAME in queries; .param alone lists them, .param NAME= is an empty text
+.param NAME=VALUE  value of :NAME in queries; .param NAME takes it back, .param lists them
 .quit              leave
 `
 
@@ -152,10 +174,9 @@ var shellExamples = []struct{ what, sql string }{
 }
 
 // command runs a line that begins with a dot.
-func (sh *shell) command(words []string) (leave bool, err error) {
-	arg := strings.Join(words[1:], " ")
+func (sh *shell) command(word, arg string) (leave bool, err error) {
 	out := sh.std.out
-	switch words[0] {
+	switch word {
 	case ".quit", ".exit":
 		return true, nil
 	case ".help":
@@ -182,7 +203,7 @@ func (sh *shell) command(words []string) (leave bool, err error) {
 		}
 		sh.q.Output = arg
 	case ".since", ".until":
-		return false, sh.setRange(words[0], arg)
+		return false, sh.setRange(word, arg)
 	case ".limit":
 		n := int64(0)
 		if arg != "" {
@@ -194,7 +215,7 @@ func (sh *shell) command(words []string) (leave bool, err error) {
 	case ".param":
 		return false, sh.setParam(arg)
 	default:
-		return false, fmt.Errorf("there is no command %s (.help lists them)", words[0])
+		return false, fmt.Errorf("there is no command %s (.help lists them)", safe(word))
 	}
 	return false, nil
 }
@@ -214,22 +235,19 @@ func (sh *shell) setRange(which, arg string) error {
 }
 
 func (sh *shell) setParam(arg string) error {
-	p, err := parseParams(sh.q.Param)
-	if err != nil {
-		return err
-	}
 	if arg == "" {
-		for _, name := range slices.Sorted(maps.Keys(p)) {
-			fmt.Fprintf(sh.std.out, "%s = %s\n", name, safe(plain(p[name])))
+		for _, name := range slices.Sorted(maps.Keys(sh.params)) {
+			fmt.Fprintf(sh.std.out, "%s = %s\n", name, safe(plain(sh.params[name])))
 		}
 		return nil
 	}
-	if _, err := parseParams([]string{arg}); err != nil {
-		return err
+	if _, ok := sh.params[arg]; ok {
+		delete(sh.params, arg)
+		return nil
 	}
-	name, _, _ := strings.Cut(arg, "=")
-	sh.q.Param = append(slices.DeleteFunc(slices.Clone(sh.q.Param), func(g string) bool { return strings.HasPrefix(g, name+"=") }), arg)
-	return nil
+	p, err := parseParams([]string{arg})
+	maps.Copy(sh.params, p)
+	return err
 }
 
 // completions are all words that can be meant: views, columns, functions, what SQL
@@ -310,6 +328,32 @@ type readWriter struct {
 	io.Writer
 }
 
+// interruptible ends when stop is closed, whatever its reader waits for. What is
+// asked of that then is lost.
+type interruptible struct {
+	r    io.Reader
+	stop <-chan struct{}
+}
+
+func (i *interruptible) Read(p []byte) (n int, err error) {
+	type result struct {
+		data []byte
+		err  error
+	}
+	read := make(chan result, 1)
+	go func() {
+		buf := make([]byte, len(p)) // p is not ours any more once stop is closed
+		n, err := i.r.Read(buf)
+		read <- result{buf[:n], err}
+	}()
+	select {
+	case r := <-read:
+		return copy(p, r.data), r.err
+	case <-i.stop:
+		return 0, io.EOF
+	}
+}
+
 // keyReader turns Ctrl-C, which to term.Terminal is the end of its input, into an
 // empty line that cancels what was typed so far.
 type keyReader struct {
@@ -325,11 +369,18 @@ func (k *keyReader) Read(p []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		const toEnd, killLine, enter = "\x05", "\x15", "\r"
-		k.waiting = bytes.ReplaceAll(buf[:n], []byte{3}, []byte(toEnd+killLine+enter))
-		k.cancelled = k.cancelled || bytes.IndexByte(buf[:n], 3) >= 0
+		k.waiting = append(k.waiting, buf[:n]...)
 	}
-	n := copy(p, k.waiting)
+	const ctrlC, toEnd, killLine, enter = 3, "\x05", "\x15", "\r"
+	if k.waiting[0] == ctrlC { // what was typed before it is read by now
+		k.waiting, k.cancelled = k.waiting[1:], true
+		return copy(p, toEnd+killLine+enter), nil
+	}
+	until := bytes.IndexByte(k.waiting, ctrlC)
+	if until < 0 {
+		until = len(k.waiting)
+	}
+	n := copy(p, k.waiting[:until])
 	k.waiting = k.waiting[n:]
 	return n, nil
 }
@@ -351,10 +402,23 @@ type history struct {
 	lines []string
 }
 
+// historyPath is where the lines are kept: "" where that is not this user's own place,
+// as for root who came with somebody's HOME.
+func historyPath() string {
+	home, err := os.UserHomeDir()
+	if err != nil || !filepath.IsAbs(home) || !isOwn(home) {
+		return ""
+	}
+	return filepath.Join(config.StateDir(), "query_history")
+}
+
 // openHistory reads the lines of earlier shells. Without a file there are none, and
 // none are kept.
 func openHistory(path string) *history {
 	h := &history{path: path}
+	if path == "" {
+		return h
+	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return h
@@ -367,20 +431,29 @@ func openHistory(path string) *history {
 	return h
 }
 
-// Add keeps a line that says something new.
+// Add keeps a line that says something new. One that begins with a blank is nobody's
+// business, as in a shell, and a value is often what is secret.
 func (h *history) Add(line string) {
+	if strings.HasPrefix(line, " ") || strings.HasPrefix(line, ".param") {
+		return
+	}
 	line = safe(strings.TrimSpace(line))
 	if line == "" || len(h.lines) > 0 && h.lines[len(h.lines)-1] == line {
 		return
 	}
 	h.lines = append(h.lines, line)
+	if h.path == "" {
+		return
+	}
 	_ = os.MkdirAll(filepath.Dir(h.path), 0o700)
 	f, err := os.OpenFile(h.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return // it is kept in memory
 	}
 	defer f.Close()
-	fmt.Fprintln(f, line)
+	if f.Chmod(0o600) == nil || runtime.GOOS == "windows" {
+		fmt.Fprintln(f, line)
+	}
 }
 
 func (h *history) Len() int          { return len(h.lines) }

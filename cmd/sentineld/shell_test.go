@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
+	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -47,30 +50,57 @@ func TestComplete(t *testing.T) {
 	}
 }
 
-// TestCtrlC cancels what was typed, and nothing else.
+// TestCtrlC cancels the line that it was typed in, and no other, however they are read.
 func TestCtrlC(t *testing.T) {
-	keys := &keyReader{r: strings.NewReader("SELECT 1\x03SELECT 2\rSELECT 3\r")}
-	tty := term.NewTerminal(readWriter{keys, new(strings.Builder)}, prompt)
-	var got []string
-	for {
-		line, err := tty.ReadLine()
-		if err != nil {
-			break
+	for _, size := range []int{1, 3, 1000} {
+		keys := &keyReader{r: iotest{strings.NewReader("SELECT 1\x03SELECT 2\rSELECT 3\rSEL\x03\x03SELECT 4\r"), size}}
+		tty := term.NewTerminal(readWriter{keys, new(strings.Builder)}, prompt)
+		var got []string
+		for {
+			line, err := tty.ReadLine()
+			if keys.takeCancelled() {
+				line += "cancelled"
+			}
+			if err != nil {
+				break
+			}
+			got = append(got, line)
 		}
-		got = append(got, line)
+		if want := "cancelled;SELECT 2;SELECT 3;cancelled;cancelled;SELECT 4"; strings.Join(got, ";") != want {
+			t.Errorf("%d bytes at a time: read %q, want %s", size, got, want)
+		}
 	}
-	if want := []string{"", "SELECT 2", "SELECT 3"}; strings.Join(got, ";") != strings.Join(want, ";") {
-		t.Errorf("read %q, want %q", got, want)
+}
+
+// iotest gives some bytes at a time.
+type iotest struct {
+	r    io.Reader
+	size int
+}
+
+func (r iotest) Read(p []byte) (int, error) { return r.r.Read(p[:min(len(p), r.size)]) }
+
+// TestInterruptible: a read that waits for ever ends.
+func TestInterruptible(t *testing.T) {
+	r, w := io.Pipe()
+	defer w.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	i := &interruptible{r: r, stop: ctx.Done()}
+	go func() { _, _ = w.Write([]byte("x")) }()
+	var buf [4]byte
+	if n, err := i.Read(buf[:]); n != 1 || err != nil || buf[0] != 'x' {
+		t.Errorf("%d bytes %q, %v", n, buf, err)
 	}
-	if !keys.takeCancelled() || keys.takeCancelled() {
-		t.Error("it is not told once")
+	cancel()
+	if n, err := i.Read(buf[:]); n != 0 || err != io.EOF {
+		t.Errorf("%d bytes, %v", n, err)
 	}
 }
 
 func TestHistory(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new", "history")
 	h := openHistory(path)
-	for _, l := range []string{"one", "two", "two", " ", "x\x1b[31m"} {
+	for _, l := range []string{"one", "two", "two", " ", " a secret", ".param k=secret", "x\x1b[31m"} {
 		h.Add(l)
 	}
 	h = openHistory(path)
@@ -86,7 +116,17 @@ func TestHistory(t *testing.T) {
 	if text, err := os.ReadFile(path); err != nil || strings.Count(string(text), "\n") != historyMax {
 		t.Errorf("%d lines are kept, %v", strings.Count(string(text), "\n"), err)
 	}
-	openHistory("/dev/null/x").Add("kept in memory")
+	if runtime.GOOS != "windows" {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%v, %v", info.Mode(), err)
+		}
+	}
+	for _, none := range []string{"", filepath.Join(path, "below", "a file")} {
+		h = openHistory(none)
+		if h.Add("kept in memory"); h.Len() != 1 {
+			t.Errorf("%q: %q", none, h.lines)
+		}
+	}
 }
 
 // TestShellExamples: each can be run, and ends as a statement does.

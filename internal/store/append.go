@@ -244,6 +244,13 @@ func (db *DB) applyFork(e *event.Event, a *Appended) error {
 			return err
 		}
 	}
+	for _, alive := range []*process{parent, maker} {
+		if alive != nil {
+			if err := db.seenAlive(e, alive, false); err != nil {
+				return err
+			}
+		}
+	}
 	if maker != nil && p.image == nil {
 		p.image = maker.image
 	}

@@ -75,21 +75,27 @@ func reopen(t *testing.T, db *DB, o Options) *DB {
 	return db
 }
 
-// TestUpgradeKeepsLineages of processes that have executed something.
+// TestUpgradeKeepsLineages of processes that live.
 func TestUpgradeKeepsLineages(t *testing.T) {
 	dir := oldStore(t, 6, `
 		INSERT INTO boots VALUES (1, x'abcdef01000000000000000000000000', 'abcdef01');
 		INSERT INTO strings VALUES (1, '/bin/sh'), (2, '["/sbin/init"]');
 		INSERT INTO procs(id, boot, pid, start, first_ts, image, execs) VALUES (1, 1, 5, 50, 7, 7, 1);
 		INSERT INTO exec_rows(ts, seq, proc, exec_no, source, known, exe, ancestors, flags) VALUES (7, 1, 1, 1, 1, 0x7fffffff, 1, 2, 0);
+		INSERT INTO procs(id, boot, pid, start, first_ts, image, execs, parent, ppid) VALUES (2, 1, 6, 60, 8, 7, 0, 1, 5), (3, 1, 7, 70, 8, 7, 0, 2, 6);
+		INSERT INTO procs(id, boot, pid, start, first_ts, execs, parent, ppid) VALUES (4, 1, 8, 80, 8, 0, 99, 2);
 	`)
 	db := open(t, dir)
 	defer db.Close()
-	parent := event.ProcessKey{Boot: event.BootID{0xab, 0xcd, 0xef, 0x01}, PID: 5, Start: 50}
-	child := execEvent(9, 5, at(9), "/bin/id", "id")
-	child.Process.Boot, child.Parent = parent.Boot, parent
-	appendAll(t, db, child)
-	want(t, "ancestors", rows(t, db, "SELECT ancestors FROM execs WHERE pid = 9"), `["/bin/sh","/sbin/init"]`)
+	for pid, ancestors := range map[uint32]string{
+		5: `["/bin/sh","/sbin/init"]`, 6: `["/bin/sh","/bin/sh","/sbin/init"]`, 7: `["/bin/sh","/bin/sh","/bin/sh","/sbin/init"]`, 8: "<null>",
+	} {
+		child := execEvent(100+pid, pid, at(9), "/bin/id", "id")
+		child.Process.Boot = event.BootID{0xab, 0xcd, 0xef, 0x01}
+		child.Parent = event.ProcessKey{Boot: child.Process.Boot, PID: pid, Start: uint64(10 * pid)}
+		appendAll(t, db, child)
+		want(t, fmt.Sprint("ancestors below ", pid), rows(t, db, fmt.Sprint("SELECT ancestors FROM execs WHERE pid = ", 100+pid)), ancestors)
+	}
 }
 
 // TestFailureSaysWhatIsAbove at that moment, as an exec does.
@@ -128,6 +134,7 @@ func TestPresumedEndIsTakenBack(t *testing.T) {
 		"an exec":            {[]event.Event{execEvent(11, 1, at(3), "/bin/evil", "evil")}, false, "/bin/evil | <null> | <null> | <null>", nil, "2"},
 		"an exec before it":  {[]event.Event{execEvent(11, 1, at(1)+5, "/bin/evil", "evil")}, false, fmt.Sprint("/bin/evil | ", at(2), " | <null> | 1"), []string{fmt.Sprint(at(2), " | <null> | 1")}, "2"},
 		"an exec that fails": {[]event.Event{failed}, false, "/bin/b | <null> | <null> | <null>", nil, "1"},
+		"a fork by it":       {[]event.Event{forkEvent(50, 11, at(3))}, false, "/bin/b | <null> | <null> | <null>", nil, "1"},
 		"another list":       {nil, true, "/bin/b | <null> | <null> | <null>", nil, "1"},
 		"a list, and its end": {[]event.Event{execEvent(11, 1, at(3), "/bin/evil", "evil"), exitEvent(11, at(9), 0, 9)}, false,
 			fmt.Sprint("/bin/evil | ", at(9), " | 0 | 0"), []string{fmt.Sprint(at(9), " | 0 | 0")}, "2"},

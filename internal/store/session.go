@@ -229,7 +229,7 @@ func (s *Session) Plan(sql string) (plan []PlanStep, err error) {
 	}
 	depth := map[int64]int{}
 	err = s.Trusted(func() error {
-		return query(s.conn, "EXPLAIN QUERY PLAN "+sql, func(st *sqlite.Stmt) {
+		return query(s.conn, "EXPLAIN QUERY PLAN "+skipBlank(sql, true), func(st *sqlite.Stmt) {
 			d := 0
 			if above, ok := depth[st.ColumnInt64(1)]; ok {
 				d = above + 1
