@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -277,8 +278,9 @@ func (a *agent) status() health.Agent {
 		h.Rules = append(h.Rules, health.Rule{
 			ID: r.ID, State: string(r.State), Error: r.Err, Matches: r.Matches, Evaluations: r.Evaluations, BusyNS: int64(r.Busy),
 		})
-		if r.State == detect.StateError || r.State == detect.StateDisabled && r.Strikes > 0 {
-			worse(health.Degraded, "rule %s: %s", r.ID, r.Err)
+		if r.State != detect.StateOK && !r.Off {
+			why, _, _ := strings.Cut(r.Err, "\n") // below it stands the piece of the file
+			worse(health.Degraded, "rule %s (%s): %s", r.ID, r.State, why)
 		}
 	}
 	s := a.db.Stats()

@@ -87,6 +87,7 @@ const (
 type RuleStatus struct {
 	ID          string
 	State       State
+	Off         bool   // disabled by its own file
 	Strikes     int    // failures in a row
 	Err         string // of the last failure, or why it is disabled
 	Evaluations uint64

@@ -53,7 +53,7 @@ func New(ctx context.Context, o Options) (_ *Engine, err error) {
 		e.rules = append(e.rules, c)
 		switch {
 		case c.rule.Disabled:
-			c.status.State, c.status.Err = StateDisabled, "enabled: false"
+			c.status.State, c.status.Off, c.status.Err = StateDisabled, true, "enabled: false"
 		case c.rule.Window > 0:
 			windowed = append(windowed, c)
 		default:
