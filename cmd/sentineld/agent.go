@@ -223,6 +223,10 @@ func (a *agent) stored(added store.Appended) {
 // the next: SQLite empties a reader's cache when the writer has added something.
 const ruleCacheKiB = 2000
 
+// ruleDepth lets a rule use a CTE beside the views that stand in for the store's: behind
+// each column that any rule reads is a whole view, and execs with all of them is 480 tables.
+const ruleDepth = 1000
+
 // askProcmond is how long the status waits for procmond's part: within controlTimeout.
 const askProcmond = time.Second
 
@@ -292,7 +296,7 @@ func (a *agent) status() health.Agent {
 type detectSession struct{ *store.Session }
 
 func openDetectSession(ctx context.Context, dir string) (detect.Session, error) {
-	s, err := store.OpenSession(ctx, dir, store.SessionOptions{CacheKiB: ruleCacheKiB})
+	s, err := store.OpenSession(ctx, dir, store.SessionOptions{CacheKiB: ruleCacheKiB, MaxDepth: ruleDepth})
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/sentineld/sentineld/internal/cli"
@@ -88,12 +89,16 @@ func (r *rulesValidateCmd) flags(m map[string]string) {
 // Run tells of every problem, not only of the first.
 func (r *rulesValidateCmd) Run(ctx context.Context, c *config.Config, std streams) (err error) {
 	rules, problems := loadRules(c)
+	var beside []rule.Rule
 	if len(r.Paths) > 0 {
-		rules, problems = nil, nil
+		beside, rules, problems = rules, nil, nil
 		for _, path := range r.Paths {
 			more, errs := loadPath(path)
 			rules, problems = append(rules, more...), append(problems, errs...)
 		}
+		beside = slices.DeleteFunc(beside, func(b rule.Rule) bool {
+			return slices.ContainsFunc(rules, func(x rule.Rule) bool { return x.ID == b.ID })
+		})
 	}
 	// A store that is thrown away has the same views as the real one, and is
 	// there when no agent has ever run.
@@ -107,16 +112,12 @@ func (r *rulesValidateCmd) Run(ctx context.Context, c *config.Config, std stream
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	s, err := openDetectSession(ctx, dir)
+	open := func(ctx context.Context) (detect.Session, error) { return openDetectSession(ctx, dir) }
+	wrong, err := detect.Validate(ctx, open, rules, beside)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	for _, x := range rules {
-		if err := detect.Validate(s, x); err != nil {
-			problems = append(problems, err)
-		}
-	}
+	problems = append(problems, wrong...)
 	if len(problems) > 0 {
 		return cli.Usage(errors.Join(problems...))
 	}

@@ -32,6 +32,7 @@ type compiled struct {
 	views  []string // the event views that it reads
 	hashes hashUse
 	status RuleStatus
+	wrong  error // why it cannot be prepared
 
 	reported map[string]report // of a window rule
 	found    map[string]int64  // of a rule over the state of hashes: alert id -> end of the range, see foundBefore
@@ -283,7 +284,7 @@ func (e *Engine) strike(c *compiled, err error) {
 
 // refuse disables a rule that cannot be prepared.
 func (e *Engine) refuse(c *compiled, err error) {
-	c.status.State, c.status.Err = StateDisabled, err.Error()
+	c.wrong, c.status.State, c.status.Err = err, StateDisabled, err.Error()
 	e.o.Log.Error("rule disabled", "rule", c.rule.ID, "file", c.rule.File, "err", err)
 }
 
@@ -295,7 +296,7 @@ func (e *Engine) compile(s *side, list []*compiled) {
 		}
 		stmt, _, err := s.Prepare(c.rule.SQL)
 		if err != nil {
-			e.refuse(c, err)
+			e.refuse(c, explain(s, c.rule, err))
 			continue
 		}
 		c.stmt, c.cols = stmt, columnNames(stmt)

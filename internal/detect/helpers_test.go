@@ -55,7 +55,7 @@ func newLab(t testing.TB) *lab {
 }
 
 func (l *lab) open(ctx context.Context) (detect.Session, error) {
-	s, err := store.OpenSession(ctx, l.dir, store.SessionOptions{})
+	s, err := store.OpenSession(ctx, l.dir, store.SessionOptions{MaxDepth: 1000})
 	if err != nil {
 		return nil, err
 	}

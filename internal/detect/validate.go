@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
@@ -14,11 +15,42 @@ import (
 	"github.com/sentineld/sentineld/internal/suggest"
 )
 
-// Validate prepares a rule against the views. The error is a *rule.Error, with
-// the place in the rule's file where it can be told.
-func Validate(s Session, r rule.Rule) error {
-	_, err := check(s, &r)
-	return err
+// Validate prepares rules as New does, with those that they are to run beside: what
+// stands in for a view depends on all of them. It returns what is wrong with rules,
+// each a *rule.Error, with the place in the rule's file where it can be told. A rule
+// that its file disables is judged as if it ran alone.
+func Validate(ctx context.Context, open func(context.Context) (Session, error), rules, beside []rule.Rule) (problems []error, err error) {
+	together := Options{Open: open, Rules: slices.Concat(rules, beside)}
+	wrong, err := prepare(ctx, together)
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range rules {
+		if r.Disabled {
+			r.Disabled = false
+			alone, err := prepare(ctx, Options{Open: open, Rules: []rule.Rule{r}})
+			if err != nil {
+				return nil, err
+			}
+			wrong[i] = alone[0]
+		}
+		if wrong[i] != nil {
+			problems = append(problems, wrong[i])
+		}
+	}
+	return problems, nil
+}
+
+// prepare is what is wrong with each rule of an engine that evaluates nothing.
+func prepare(ctx context.Context, o Options) (wrong []error, err error) {
+	e, err := New(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range e.rules {
+		wrong = append(wrong, c.wrong)
+	}
+	return wrong, e.Close()
 }
 
 // check prepares a rule and returns what it reads.

@@ -129,15 +129,16 @@ func TestWindowPlan(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	l := newLab(t)
-	s, err := l.open(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	for _, r := range rule.Defaults() {
-		if err := detect.Validate(s, r); err != nil {
-			t.Error(err)
+	validate := func(rules []rule.Rule, beside ...rule.Rule) []error {
+		t.Helper()
+		problems, err := detect.Validate(t.Context(), l.open, rules, beside)
+		if err != nil {
+			t.Fatal(err)
 		}
+		return problems
+	}
+	for _, err := range validate(rule.Defaults()) {
+		t.Error(err)
 	}
 	for sql, want := range map[string]string{
 		"|\n  SELECT seq,\n    comandline\n  FROM execs":            "test.yaml:6:5: there is no column \"comandline\" (did you mean cmdline?)",
@@ -154,13 +155,52 @@ func TestValidate(t *testing.T) {
 		"SELECT load_extension('x') FROM execs":                     "load_extension",
 		"SELECT seq FROM execs WHERE name = 'x' OR OR cmdline = ''": "test.yaml:4:48: near \"OR\"",
 	} {
-		err := detect.Validate(s, l.rule("id: a\ntitle: b\nseverity: low\nsql: "+sql+"\n"))
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s:\n%v\nwant %s", sql, err, want)
+		for _, enabled := range []string{"true", "false"} {
+			problems := validate([]rule.Rule{l.rule("id: a\ntitle: b\nseverity: low\nsql: " + sql + "\nenabled: " + enabled + "\n")})
+			if len(problems) != 1 || !strings.Contains(problems[0].Error(), want) {
+				t.Errorf("%s:\n%v\nwant %s", sql, problems, want)
+				continue
+			}
+			if _, ok := problems[0].(*rule.Error); !ok {
+				t.Errorf("%T", problems[0])
+			}
 		}
-		if _, ok := err.(*rule.Error); !ok {
-			t.Errorf("%T", err)
+	}
+}
+
+// A rule is valid when it runs beside the others: SQLite counts the tables behind the
+// columns that any of them reads.
+func TestCTEBesideOthers(t *testing.T) {
+	l := newLab(t)
+	all := []rule.Rule{l.rule("id: all\ntitle: x\nseverity: low\nsql: SELECT * FROM execs\n")}
+	const cte = "WITH RECURSIVE c(x) AS (VALUES(1) UNION ALL SELECT x + 1 FROM c WHERE x < 3)"
+	one := l.rule("id: one\ntitle: x\nseverity: low\nsql: " + cte + " SELECT e.seq FROM execs e JOIN c ON 1 WHERE e.name = 'ls'\n")
+	three := l.rule("id: three\ntitle: x\nseverity: low\nsql: " + cte + " SELECT e.seq FROM execs e, execs f, execs g JOIN c ON 1 WHERE e.name = 'ls'\n")
+	for _, test := range []struct {
+		r      rule.Rule
+		beside []rule.Rule
+		runs   bool
+	}{{one, nil, true}, {one, all, true}, {one, rule.Defaults(), true}, {three, nil, true}, {three, rule.Defaults(), true}, {three, all, false}} {
+		problems, err := detect.Validate(t.Context(), l.open, []rule.Rule{test.r}, test.beside)
+		if err != nil {
+			t.Fatal(err)
 		}
+		e := l.engine(detect.Options{Rules: append([]rule.Rule{test.r}, test.beside...)})
+		s := e.Status()[0]
+		if runs := s.State == detect.StateOK; runs != test.runs || (len(problems) == 0) != runs {
+			t.Errorf("%s beside %d: %v, and %+v", test.r.ID, len(test.beside), problems, s)
+		}
+	}
+	e := l.engine(detect.Options{Rules: append(all, one)})
+	l.append(l.exec(1, "/usr/bin/ls", "ls"))
+	found := 0
+	for _, a := range l.evaluate(e).Alerts {
+		if a.RuleID == "one" {
+			found++
+		}
+	}
+	if found != 1 {
+		t.Errorf("%d alerts of one", found)
 	}
 }
 

@@ -24,6 +24,10 @@ type SessionOptions struct {
 	MaxValueBytes int
 	// MaxSQLBytes bounds a statement. Default 16 KiB.
 	MaxSQLBytes int
+	// MaxDepth bounds how deep an expression is, and how many tables may stand before a
+	// CTE, those behind the columns of views included (SQLite 3.54,
+	// resolveFromTermToCte). Default 100; at most 1,000, which is SQLite's own.
+	MaxDepth int
 	// CacheKiB is SQLite's page cache. Default 8,000.
 	CacheKiB int
 	// BusyTimeout is how long to wait for a lock. Default 5 s; a reader of a
@@ -37,6 +41,9 @@ func (o *SessionOptions) fillDefaults() {
 	}
 	if o.MaxSQLBytes == 0 {
 		o.MaxSQLBytes = 16 << 10
+	}
+	if o.MaxDepth == 0 {
+		o.MaxDepth = 100
 	}
 	if o.CacheKiB == 0 {
 		o.CacheKiB = 8000
@@ -153,7 +160,7 @@ func (s *Session) open(path string, o SessionOptions, frozen bool) (err error) {
 	}
 	for limit, n := range map[sqlite.Limit]int32{
 		sqlite.LimitLength: int32(o.MaxValueBytes), sqlite.LimitSQLLength: int32(o.MaxSQLBytes),
-		sqlite.LimitColumn: 256, sqlite.LimitExprDepth: 100, sqlite.LimitCompoundSelect: 16,
+		sqlite.LimitColumn: 256, sqlite.LimitExprDepth: int32(o.MaxDepth), sqlite.LimitCompoundSelect: 16,
 		sqlite.LimitVDBEOp: 25_000, sqlite.LimitFunctionArg: 32, sqlite.LimitAttached: 0,
 		sqlite.LimitLikePatternLength: 1024, sqlite.LimitVariableNumber: 256,
 		sqlite.LimitTriggerDepth: 0, sqlite.LimitWorkerThreads: 0,
