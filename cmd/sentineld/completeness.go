@@ -83,7 +83,7 @@ func tellMissing(ctx context.Context, s *store.Session, q question, stderr io.Wr
 	if err != nil {
 		return err
 	}
-	why, err := q.notCovered(ctx, s, time.Now().UnixNano())
+	why, err := q.notCovered(ctx, s, time.Now().UnixNano(), gaps != "")
 	if err != nil {
 		return err
 	}
@@ -98,8 +98,8 @@ func tellMissing(ctx context.Context, s *store.Session, q question, stderr io.Wr
 
 // notCovered says what of the range the record does not reach. Behind its newest
 // event nothing happened if an agent says that events come in, and is not known
-// otherwise.
-func (q question) notCovered(ctx context.Context, s *store.Session, now int64) (why []string, err error) {
+// otherwise. gaps: some are told of beside.
+func (q question) notCovered(ctx context.Context, s *store.Session, now int64, gaps bool) (why []string, err error) {
 	c, err := s.Coverage(q.r)
 	if err != nil {
 		return nil, err
@@ -137,8 +137,11 @@ func (q question) notCovered(ctx context.Context, s *store.Session, now int64) (
 		why = append(why, fmt.Sprintf("whether anything was recorded %s is not known: %v", after, err))
 	case a.NoEvents != "":
 		why = append(why, fmt.Sprintf("nothing was recorded %s: no events come in: %s", after, a.NoEvents))
-	case !q.r.IsZero() && a.Collector != nil && a.Collector.Blind["any"] != "": // else its gap is among the others
+	case a.Collector == nil || a.Collector.Blind["any"] == "":
+	case !q.r.IsZero():
 		why = append(why, fmt.Sprintf("%s: %s", after, a.Collector.Blind["any"]))
+	case !gaps: // else its own is among them
+		why = append(why, a.Collector.Blind["any"])
 	}
 	return why, nil
 }

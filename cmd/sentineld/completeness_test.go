@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sentineld/sentineld/internal/cli"
+	"github.com/sentineld/sentineld/internal/event"
 	"github.com/sentineld/sentineld/internal/health"
 	"github.com/sentineld/sentineld/internal/store"
 )
@@ -75,5 +78,58 @@ func TestCatchUp(t *testing.T) {
 				t.Errorf("it looked %d times, want %d", look, test.looks)
 			}
 		})
+	}
+}
+
+// TestMissing is what is told of an answer that an agent that polls was asked for, from
+// before its first gap is stored on.
+func TestMissing(t *testing.T) {
+	const blind = "polling: what lives shorter than 1s is not seen"
+	dir := t.TempDir()
+	db, err := store.Open(t.Context(), store.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	stop, err := serveControl(dir, func() health.Agent {
+		return health.Agent{Collector: &health.Collector{Blind: map[string]string{"any": blind}}, Pipeline: &health.Pipeline{}}
+	}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	now := time.Now()
+	missing := func(r store.TimeRange) string {
+		t.Helper()
+		s, err := openSession(t.Context(), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if err := s.Within(r); err != nil {
+			t.Fatal(err)
+		}
+		q := question{dir: dir, r: r}
+		q.catchUp(t.Context(), now)
+		var b strings.Builder
+		if err := tellMissing(t.Context(), s, q, &b); (b.Len() > 0) != errors.Is(err, cli.ErrIncomplete) {
+			t.Errorf("%v: %s", err, b.String())
+		}
+		return b.String()
+	}
+	if _, err := db.Append(t.Context(), []event.Event{fillExec(100, 1, 10, "/bin/sh", "sh")}); err != nil {
+		t.Fatal(err)
+	}
+	if got := missing(store.TimeRange{}); got != "incomplete: "+blind+"\n" {
+		t.Errorf("before the first gap: %q", got)
+	}
+	if got := missing(store.TimeRange{Since: now.Add(-time.Hour).UnixNano()}); got != "incomplete: after 2025-10-09 08:53:30Z: "+blind+"\n" {
+		t.Errorf("since an hour: %q", got)
+	}
+	if _, err := db.Append(t.Context(), []event.Event{lossEvent(event.SourcePoll, 0, 0, fillBoot+20*second, blind)}); err != nil {
+		t.Fatal(err)
+	}
+	if got := missing(store.TimeRange{}); strings.Count(got, "\n") != 1 || !strings.Contains(got, "1 gap between") {
+		t.Errorf("with its gap: %q", got)
 	}
 }
