@@ -19,6 +19,7 @@ import (
 type question struct {
 	dir      string
 	r        store.TimeRange // that the session was narrowed to
+	asked    int64           // when, Unix ns; see catchUp
 	failures bool            // it is about failed execs too
 	late     string          // what it does not cover of what the agent knows of; see catchUp
 }
@@ -31,7 +32,8 @@ const catchUpTime = 2 * time.Second
 // nothing waits, since what one stage has just given may not be with the next yet. What
 // has not come in time is late.
 func (q *question) catchUp(ctx context.Context, now time.Time) {
-	target := now.UnixNano()
+	q.asked = now.UnixNano()
+	target := q.asked
 	if q.r.Until != 0 {
 		target = min(target, q.r.Until)
 	}
@@ -112,6 +114,9 @@ func (q question) notCovered(ctx context.Context, s *store.Session, now int64, g
 	}
 	if q.late != "" {
 		why = append(why, q.late)
+	}
+	if q.r.Until > q.asked {
+		why = append(why, fmt.Sprintf("what is between %s and %s has not happened yet", shortTime(q.asked), shortTime(q.r.Until)))
 	}
 	until := min(q.r.Until, now)
 	if until == 0 {

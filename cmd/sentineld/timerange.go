@@ -30,6 +30,9 @@ func (f rangeFlags) parse(now time.Time) (r store.TimeRange, err error) {
 			return r, cli.Usagef("%s=%s: %w", p.flag, safe(p.text), err)
 		}
 	}
+	if r.Since > now.UnixNano() {
+		return r, cli.Usagef("--since=%s: TIME is in the future", safe(f.Since))
+	}
 	if r.Since != 0 && r.Until != 0 && r.Since >= r.Until {
 		return r, cli.Usagef("--since=%s is not before --until=%s", safe(f.Since), safe(f.Until))
 	}
