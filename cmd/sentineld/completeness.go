@@ -20,6 +20,7 @@ type question struct {
 	dir      string
 	r        store.TimeRange // that the session was narrowed to
 	asked    int64           // when, Unix ns; see catchUp
+	gaps     bool            // it is about nothing but gaps, which are then the answer
 	failures bool            // it is about failed execs too
 	late     string          // what it does not cover of what the agent knows of; see catchUp
 }
@@ -89,7 +90,7 @@ func tellMissing(ctx context.Context, s *store.Session, q question, stderr io.Wr
 	if err != nil {
 		return err
 	}
-	if gaps != "" {
+	if gaps != "" && !q.gaps {
 		why = append([]string{gaps + " (sentineld query 'SELECT * FROM gaps')"}, why...)
 	}
 	for _, line := range why {

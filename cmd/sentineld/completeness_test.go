@@ -98,8 +98,7 @@ func TestMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stop()
-	now := time.Now()
-	missing := func(r store.TimeRange) string {
+	missing := func(r store.TimeRange, gaps bool) string {
 		t.Helper()
 		s, err := openSession(t.Context(), dir)
 		if err != nil {
@@ -109,8 +108,8 @@ func TestMissing(t *testing.T) {
 		if err := s.Within(r); err != nil {
 			t.Fatal(err)
 		}
-		q := question{dir: dir, r: r}
-		q.catchUp(t.Context(), now)
+		q := question{dir: dir, r: r, gaps: gaps}
+		q.catchUp(t.Context(), time.Now())
 		var b strings.Builder
 		if err := tellMissing(t.Context(), s, q, &b); (b.Len() > 0) != errors.Is(err, cli.ErrIncomplete) {
 			t.Errorf("%v: %s", err, b.String())
@@ -120,16 +119,19 @@ func TestMissing(t *testing.T) {
 	if _, err := db.Append(t.Context(), []event.Event{fillExec(100, 1, 10, "/bin/sh", "sh")}); err != nil {
 		t.Fatal(err)
 	}
-	if got := missing(store.TimeRange{}); got != "incomplete: "+blind+"\n" {
+	if got := missing(store.TimeRange{}, false); got != "incomplete: "+blind+"\n" {
 		t.Errorf("before the first gap: %q", got)
 	}
-	if got := missing(store.TimeRange{Since: now.Add(-time.Hour).UnixNano()}); got != "incomplete: after 2025-10-09 08:53:30Z: "+blind+"\n" {
+	if got := missing(store.TimeRange{Since: time.Now().Add(-time.Hour).UnixNano()}, false); got != "incomplete: after 2025-10-09 08:53:30Z: "+blind+"\n" {
 		t.Errorf("since an hour: %q", got)
 	}
 	if _, err := db.Append(t.Context(), []event.Event{lossEvent(event.SourcePoll, 0, 0, fillBoot+20*second, blind)}); err != nil {
 		t.Fatal(err)
 	}
-	if got := missing(store.TimeRange{}); strings.Count(got, "\n") != 1 || !strings.Contains(got, "1 gap between") {
+	if got := missing(store.TimeRange{}, false); strings.Count(got, "\n") != 1 || !strings.Contains(got, "1 gap between") {
 		t.Errorf("with its gap: %q", got)
+	}
+	if got := missing(store.TimeRange{}, true); got != "" {
+		t.Errorf("of the gaps themselves: %q", got)
 	}
 }

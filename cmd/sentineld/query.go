@@ -129,7 +129,8 @@ func (q *queryCmd) answer(ctx context.Context, c *config.Config, std streams, bi
 	if cut {
 		fmt.Fprintf(std.err, "limited to %d rows: there are more\n", q.Limit)
 	}
-	if readsView(q.SQL, reads, func(view string) bool { return view != "gaps" }) {
+	if readsView(q.SQL, reads, func(string) bool { return true }) {
+		question.gaps = !readsView(q.SQL, reads, func(view string) bool { return view != "gaps" })
 		question.failures = readsView(q.SQL, reads, func(view string) bool { return view == "exec_failures" })
 		return tellMissing(ctx, s, question, std.err)
 	}
