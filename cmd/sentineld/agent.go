@@ -37,6 +37,7 @@ type agentOptions struct {
 	Fold       time.Duration
 	Redactor   *pipeline.Redactor
 	Unredacted bool // secrets are stored as they are
+	Failures   bool // failed execs are wanted
 	Sinks      []alert.Sink
 	Live       io.Writer // nil = do not print events
 	Log        *slog.Logger
@@ -115,6 +116,7 @@ func runAgent(drain, abort context.Context, o agentOptions) (err error) {
 	})
 	items := make(chan pipeline.Item, itemsQueued)
 	a.link = newLink(o.Link, items)
+	a.link.opened = a.opened
 
 	// 5: people may ask, also while procmond starts, which takes a slow machine long.
 	stopControl, err := serveControl(o.DataDir, a.status, o.Log)
@@ -187,6 +189,14 @@ func (a *agent) begin(ctx context.Context) error {
 	return nil
 }
 
+// opened notes of each procmond whether the run still records failed execs.
+func (a *agent) opened(ctx context.Context, c *health.Collector) error {
+	if c.Failures {
+		return nil
+	}
+	return a.db.NoFailures(ctx)
+}
+
 // sink is the store as the pipeline sees it. What was stored wakes the rules and
 // the live output.
 type sink struct{ a *agent }
@@ -254,6 +264,9 @@ func (a *agent) status() health.Agent {
 	if c := h.Collector; c != nil {
 		if why := c.Blind[event.KindExecFailed.String()]; why != "" {
 			worse(health.Degraded, "%s", why)
+		}
+		if a.o.Failures && !c.Failures { // one that we start is told
+			worse(health.Degraded, "procmond on %s runs without --exec-failures", a.o.Link.Socket)
 		}
 		if c.Cgroups != "" {
 			worse(health.Degraded, "%s", c.Cgroups)

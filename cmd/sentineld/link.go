@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,7 @@ type linkOptions struct {
 	Socket  string   // of a running procmond; tried first
 	Program string   // "" = beside this program, else in PATH
 	Args    []string // of `procmond run --stdio`
+	Given   []string // flags among them that a person gave: one that runs already does not get them
 	Stderr  io.Writer
 	Log     *slog.Logger
 }
@@ -37,8 +39,9 @@ type linkOptions struct {
 // what it says into pipeline items. When the connection is lost it comes back,
 // and tells as a gap what may have been missed.
 type link struct {
-	o     linkOptions
-	items chan<- pipeline.Item
+	o      linkOptions
+	items  chan<- pipeline.Item
+	opened func(context.Context, *health.Collector) error // what is to be done with each procmond's first word; nil = nothing
 
 	// Owned by open and run, which do not overlap.
 	client  *wire.Client
@@ -94,12 +97,22 @@ func (l *link) open(ctx context.Context, serving bool) error {
 		}
 		return err
 	}
+	var status health.Collector
+	understood := json.Unmarshal(client.Welcome.Status, &status) == nil
+	if l.opened != nil {
+		if err := l.opened(ctx, &status); err != nil {
+			client.Close()
+			if child != nil {
+				child.end()
+			}
+			return err
+		}
+	}
 	l.client, l.child = client, child
 	l.down.Store(nil)
 	l.mu.Lock()
 	l.current = client
-	var status health.Collector
-	if json.Unmarshal(client.Welcome.Status, &status) == nil {
+	if understood {
 		l.latest = &status
 	}
 	l.mu.Unlock()
@@ -118,6 +131,9 @@ func (l *link) connect(ctx context.Context, serving bool) (io.ReadWriteCloser, *
 	if l.o.Socket != "" {
 		if conn, err := (&net.Dialer{}).DialContext(ctx, "unix", l.o.Socket); err == nil {
 			l.o.Log.Info("using the procmond that runs", "socket", l.o.Socket)
+			if len(l.o.Given) > 0 {
+				l.o.Log.Warn("the procmond that runs has options of its own", "socket", l.o.Socket, "not_used", strings.Join(l.o.Given, " "))
+			}
 			return conn, nil, nil
 		} else if errors.Is(err, os.ErrPermission) {
 			l.o.Log.Warn("a procmond runs, but its socket may not be used", "err", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,6 +46,19 @@ func (r *runCmd) flags(m map[string]string) {
 	given(m, "collector.poll_interval", r.PollInterval)
 }
 
+// procmondFlags are those that were given for procmond, but for what its status tells.
+func (r *runCmd) procmondFlags() (names []string) {
+	for name, on := range map[string]bool{
+		"--source": r.Source != "", "--env": len(r.Env) > 0, "--btf": r.BTF != "", "--poll-interval": r.PollInterval != "", "--procmond": r.Procmond != "",
+	} {
+		if on {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // Run runs the agent until a signal.
 func (r *runCmd) Run(ctx context.Context, c *config.Config, log *slog.Logger, std streams) error {
 	drain, abort, stop := cli.Signals(ctx)
@@ -56,7 +70,10 @@ func (r *runCmd) Run(ctx context.Context, c *config.Config, log *slog.Logger, st
 	o := agentOptions{
 		DataDir: c.DataDir, Rules: rules, Deadline: c.Detect.Deadline, Fold: c.Alerts.Fold,
 		BatchRows: c.Store.BatchRows, BatchDelay: c.Store.BatchDelay, Log: log,
-		Link: linkOptions{Socket: c.Collector.Socket, Program: c.Collector.Procmond, Args: procmondArgs(c), Stderr: std.err, Log: log},
+		Link: linkOptions{
+			Socket: c.Collector.Socket, Program: c.Collector.Procmond, Args: procmondArgs(c), Given: r.procmondFlags(), Stderr: std.err, Log: log,
+		},
+		Failures: c.Collector.ExecFailures,
 	}
 	if o.Unredacted = !c.Redact.Enabled; o.Unredacted {
 		log.Warn("secrets in arguments and environment are stored as they are (redact.enabled is false)")

@@ -49,6 +49,18 @@ func (db *DB) BeginRun(ctx context.Context, b Begin) (previous Run, err error) {
 	return previous, nil
 }
 
+// NoFailures records that failed execs are not asked for any more, for what is left of
+// the run that BeginRun recorded. Before one has begun it does nothing.
+func (db *DB) NoFailures(ctx context.Context) error {
+	err := db.locked(ctx, func() error {
+		return query(db.conn, "UPDATE run_rows SET failures = 0 WHERE id = ?", func(*sqlite.Stmt) {}, db.run)
+	})
+	if err != nil {
+		return fmt.Errorf("record that failed execs are not asked for: %w", err)
+	}
+	return nil
+}
+
 // End is how a run ended.
 type End struct {
 	At int64 // Unix ns

@@ -37,6 +37,35 @@ func TestRunsView(t *testing.T) {
 		"3000000000 | <null> | 0 | 1 | 2025-10-09T08:53:23.000000000Z")
 }
 
+// A run that stops asking for failed execs has not asked for them all the time.
+func TestNoFailures(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, dir)
+	defer db.Close()
+	asked := func(want bool) {
+		t.Helper()
+		s, err := OpenSession(t.Context(), dir, SessionOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if c, err := s.Coverage(TimeRange{}); err != nil || c.NoFailures == want {
+			t.Errorf("%+v, %v", c, err)
+		}
+	}
+	if err := db.NoFailures(t.Context()); err != nil { // of no run
+		t.Fatal(err)
+	}
+	if _, err := db.BeginRun(t.Context(), Begin{Boot: testBoot, At: at(1), Failures: true}); err != nil {
+		t.Fatal(err)
+	}
+	asked(true)
+	if err := db.NoFailures(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	asked(false)
+}
+
 // What a run did not see begins where the one before ended, also when the clock was set
 // back in between or while that ran; and nothing of a boot was seen before it began.
 func TestReachedWhenTheClockIsSet(t *testing.T) {
