@@ -52,10 +52,11 @@ func (l *losses) load(ctx context.Context, dir string) error {
 		return err
 	}
 	defer s.Close()
-	// The newest is found first: the key is the start of a gap.
-	stmt, _, err := s.Prepare(`SELECT until, cause FROM gaps
+	// The key is the start of a gap, and one that goes on keeps it: the latest end is
+	// looked for among as many as it takes no time to read.
+	stmt, _, err := s.Prepare(`SELECT max(until), cause FROM (SELECT until, cause FROM gaps
 		WHERE cause IS NOT ?1 AND NOT (source = ?2 AND substr(coalesce(cause, ''), 1, length(?3)) = ?3)
-			AND substr(coalesce(cause, ''), 1, length(?4)) <> ?4 ORDER BY ts DESC LIMIT 1`)
+			AND substr(coalesce(cause, ''), 1, length(?4)) <> ?4 ORDER BY ts DESC LIMIT 1000)`)
 	if err != nil {
 		return err
 	}
@@ -64,11 +65,10 @@ func (l *losses) load(ctx context.Context, dir string) error {
 	stmt.BindText(2, event.SourcePoll.String())
 	stmt.BindText(3, blindSpot)
 	stmt.BindText(4, blindFailures)
-	found, err := stmt.Step()
-	if err != nil {
+	if _, err := stmt.Step(); err != nil {
 		return fmt.Errorf("find the last loss: %w", err)
 	}
-	if found {
+	if !stmt.ColumnIsNull(0) {
 		l.mu.Lock()
 		l.h.Last, l.h.Cause = stmt.ColumnInt64(0), stmt.ColumnText(1)
 		l.mu.Unlock()

@@ -84,4 +84,13 @@ func TestLosses(t *testing.T) {
 		t.Fatal(err)
 	}
 	ok("polling failed before a restart", &last, 6*time.Minute, "events were lost 1m ago: poll was lost (no /proc)")
+	// One that goes on ends last, although another began after it.
+	long := lossEvent(event.SourceEBPF, event.KindExec, 3, fillBoot+500*second, "it goes on")
+	long.Time = fillBoot + 320*second
+	store(long, lossEvent(event.SourceEBPF, event.KindExec, 3, fillBoot+400*second, "short"))
+	var on losses
+	if err := on.load(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	ok("one that goes on, before a restart", &on, 560*time.Second, "events were lost 1m ago: it goes on")
 }
