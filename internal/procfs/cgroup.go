@@ -11,10 +11,11 @@ import (
 // unless it is the root there; else that of the first v1 hierarchy, in the order
 // of v1Order, in which it is not. The
 // container id comes from the path, or, on hybrid systems whose unified
-// hierarchy stops at the runtime's service, from that of v1. ok is false when
-// there is no line to read. The paths are whole only in the host's cgroup
+// hierarchy stops at the runtime's service, from that of v1. onV1 tells that one of
+// the two rests on v1, where a process on its way out is shown in the root. ok is
+// false when there is no line to read. The paths are whole only in the host's cgroup
 // namespace: see HostCgroups.
-func ParseCgroup(b []byte) (path, containerID string, ok bool) {
+func ParseCgroup(b []byte) (path, containerID string, onV1, ok bool) {
 	var v2, v1 []byte
 	best := len(v1Order) + 1
 	for len(b) > 0 {
@@ -38,10 +39,12 @@ func ParseCgroup(b []byte) (path, containerID string, ok bool) {
 		chosen, other = v1, nil
 	}
 	if len(chosen) == 0 {
-		return "", "", false
+		return "", "", false, false
 	}
 	path = string(chosen)
-	return path, ContainerID(path, string(other)), true
+	_, final := containerOf(path)
+	onV1 = len(v1) > 0 && (other == nil || !final)
+	return path, ContainerID(path, string(other)), onV1, true
 }
 
 // v1Order is the order in which put_cgroup in bpf/room.h looks through

@@ -11,33 +11,37 @@ const (
 )
 
 func TestParseCgroup(t *testing.T) {
-	for name, c := range map[string]struct{ in, path, id string }{
-		"v2":             {"0::/user.slice/user-0.slice/session-1.scope\n", "/user.slice/user-0.slice/session-1.scope", ""},
-		"v2 root":        {"0::/\n", "/", ""},
-		"v2 removed":     {"0::/a/b (deleted)\n", "/a/b", ""},
-		"v2 relative":    {"0::/../other\n", "/../other", ""},
-		"v2 with colons": {"0::/a:b:c\n", "/a:b:c", ""},
-		"docker":         {"0::/system.slice/docker-" + id + ".scope\n", "/system.slice/docker-" + id + ".scope", id},
+	for name, c := range map[string]struct {
+		in, path, id string
+		onV1         bool
+	}{
+		"v2":             {"0::/user.slice/user-0.slice/session-1.scope\n", "/user.slice/user-0.slice/session-1.scope", "", false},
+		"v2 root":        {"0::/\n", "/", "", false},
+		"v2 removed":     {"0::/a/b (deleted)\n", "/a/b", "", false},
+		"v2 relative":    {"0::/../other\n", "/../other", "", false},
+		"v2 with colons": {"0::/a:b:c\n", "/a:b:c", "", false},
+		"docker":         {"0::/system.slice/docker-" + id + ".scope\n", "/system.slice/docker-" + id + ".scope", id, false},
 		"hybrid, v2 in use": {
-			"3:cpu,cpuacct:/user.slice/longer/than/that\n1:name=systemd:/a\n0::/user.slice\n", "/user.slice", "",
+			"3:cpu,cpuacct:/user.slice/longer/than/that\n1:name=systemd:/a\n0::/user.slice\n", "/user.slice", "", true,
 		},
 		"hybrid, v2 at the runtime": {
-			"3:pids:/docker/" + id + "\n0::/system.slice/containerd.service\n", "/system.slice/containerd.service", id,
+			"3:pids:/docker/" + id + "\n0::/system.slice/containerd.service\n", "/system.slice/containerd.service", id, true,
 		},
 		"hybrid, conmon": {
 			"3:pids:/docker/" + other + "\n0::/machine.slice/libpod-conmon-" + id + ".scope\n",
-			"/machine.slice/libpod-conmon-" + id + ".scope", "",
+			"/machine.slice/libpod-conmon-" + id + ".scope", "", false,
 		},
-		"hybrid, v2 unused": {"8:pids:/\n4:memory:/process_api/82c4\n1:cpu:/\n0::/\n", "/process_api/82c4", ""},
-		"v1, equal lengths": {"4:memory:/m\n3:name=systemd:/s\n2:cpu:/c\n1:pids:/p\n", "/p", ""},
-		"v1, all root":      {"4:memory:/\n1:cpu,cpuacct:/\n", "/", ""},
-		"v1, kubernetes":    {"1:name=systemd:/kubepods/burstable/podx/" + id + "\n", "/kubepods/burstable/podx/" + id, id},
-		"nothing":           {"", "", ""},
-		"garbage":           {"0\n0:\n0::\n0::x\n:::", "", ""},
+		"hybrid, v2 at the container": {"3:pids:/\n0::/docker/" + id + "\n", "/docker/" + id, id, false},
+		"hybrid, v2 unused":           {"8:pids:/\n4:memory:/process_api/82c4\n1:cpu:/\n0::/\n", "/process_api/82c4", "", true},
+		"v1, equal lengths":           {"4:memory:/m\n3:name=systemd:/s\n2:cpu:/c\n1:pids:/p\n", "/p", "", true},
+		"v1, all root":                {"4:memory:/\n1:cpu,cpuacct:/\n", "/", "", true},
+		"v1, kubernetes":              {"1:name=systemd:/kubepods/burstable/podx/" + id + "\n", "/kubepods/burstable/podx/" + id, id, true},
+		"nothing":                     {"", "", "", false},
+		"garbage":                     {"0\n0:\n0::\n0::x\n:::", "", "", false},
 	} {
-		path, cid, ok := ParseCgroup([]byte(c.in))
-		if path != c.path || cid != c.id || ok != (c.path != "") {
-			t.Errorf("%s: got %q, %q, %v, want %q, %q", name, path, cid, ok, c.path, c.id)
+		path, cid, onV1, ok := ParseCgroup([]byte(c.in))
+		if path != c.path || cid != c.id || onV1 != c.onV1 || ok != (c.path != "") {
+			t.Errorf("%s: got %q, %q, %v, %v, want %q, %q, %v", name, path, cid, onV1, ok, c.path, c.id, c.onV1)
 		}
 	}
 }

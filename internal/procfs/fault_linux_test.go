@@ -113,6 +113,61 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// On v1 the kernel shows who is on his way out in the root: that is no place.
+func TestPlaceOfExiting(t *testing.T) {
+	const docker, v2 = "/docker/" + id, "0::/docker/" + id + "\n"
+	stat := func(pid int, state byte, flags, threads int) string {
+		return fmt.Sprintf("%d (a) %c 0 1 1 9 -1 %d 0 0 0 0 0 0 0 0 20 0 %d 0 5 0 0\n", pid, state, flags, threads)
+	}
+	for _, test := range []struct {
+		name, stat, thread, cgroup, ofThread string
+		path, id                             string // "" = not known
+		tty                                  bool
+	}{
+		{"at work, v1", stat(7, 'R', 0, 1), "", "2:pids:/\n0::/\n", "", "/", "", true},
+		{"at work, in a container", stat(7, 'R', 0, 1), "", "2:pids:" + docker + "\n", "", docker, id, true},
+		{"a zombie, v1", stat(7, 'Z', 4, 1), "", "2:pids:/\n", "", "", "", false},
+		{"a zombie, hybrid", stat(7, 'Z', 4, 1), "", "2:pids:/\n0::/\n", "", "", "", false},
+		{"a zombie, hybrid, v2 at the runtime", stat(7, 'Z', 4, 1), "", "2:pids:/\n0::/system.slice\n", "", "", "", false},
+		{"a zombie, hybrid, v2 at the container", stat(7, 'Z', 4, 1), "", "2:pids:/\n" + v2, "", docker, id, false},
+		{"a zombie, v2", stat(7, 'Z', 4, 1), "", v2, "", docker, id, false},
+		{"a zombie, v2 root", stat(7, 'Z', 4, 1), "", "0::/\n", "", "/", "", false},
+		{"exiting, v1", stat(7, 'R', 4, 1), "", "2:pids:/\n", "", "", "", true},
+		{"exiting, v2", stat(7, 'R', 4, 1), "", v2, "", docker, id, true},
+		{"only its first thread, v1", stat(7, 'Z', 4, 2), stat(8, 'S', 0, 2), "2:pids:/\n", "2:pids:" + docker + "\n", docker, id, true},
+		{"all of its threads, v1", stat(7, 'Z', 4, 2), stat(8, 'R', 4, 2), "2:pids:/\n", "2:pids:/\n", "", "", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := tree(t, map[string]string{
+				"7/stat": test.stat, "7/cgroup": test.cgroup, "7/task/7/stat": test.stat,
+				"7/task/8/stat": test.thread, "7/task/8/cgroup": test.ofThread,
+			})
+			s, err := f.Look(event.BootID{}, 7, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x, k := s.Event.Exec, s.Event.Known
+			if x.Cgroup != test.path || x.ContainerID != test.id {
+				t.Errorf("in %q, %q, want %q, %q", x.Cgroup, x.ContainerID, test.path, test.id)
+			}
+			const place = event.KnownCgroup | event.KnownContainer
+			if want := test.path != ""; k.Has(place) != want || k&place != 0 != want || k.Has(event.KnownTTY) != test.tty || x.TTY != 0 != test.tty {
+				t.Errorf("known: %v, tty %d", k.Names(), x.TTY)
+			}
+			all, err := f.Snapshot(t.Context(), event.BootID{}, 10)
+			if err != nil || len(all) > 1 || len(all) == 1 && (all[0].Event.Exec.Cgroup != test.path || all[0].Event.Known.Has(place) != (test.path != "")) {
+				t.Errorf("listed: %+v, %v", all, err)
+			}
+		})
+	}
+	// The thread that was read ended meanwhile, and another one lives.
+	e := event.Event{Known: event.KnownCgroup | event.KnownContainer, Exec: &event.Exec{Cgroup: "/"}}
+	forgetGivenUp(Stat{Thread: 8}, Stat{Thread: 9, State: 'Z', Threads: 3}, true, &e)
+	if e.Known != 0 || e.Exec.Cgroup != "" {
+		t.Errorf("known: %v, %q", e.Known.Names(), e.Exec.Cgroup)
+	}
+}
+
 // A process cannot make a row of any size by what it calls its variables.
 func TestEnvironmentIsBounded(t *testing.T) {
 	one := "X=" + strings.Repeat("x", 1021) + "\x00" // 1 KiB

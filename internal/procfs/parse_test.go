@@ -207,9 +207,12 @@ func FuzzCgroup(f *testing.F) {
 	f.Add([]byte("9:name=systemd:/\n8:pids:/docker/" + id + "\n0::/\n"))
 	f.Add([]byte("0::/system.slice/docker-" + id + ".scope (deleted)\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		path, c, ok := ParseCgroup(b)
+		path, c, onV1, ok := ParseCgroup(b)
 		if ok != strings.HasPrefix(path, "/") || c != "" && (len(c) != 64 || !bytes.Contains(b, []byte(c))) {
 			t.Errorf("%q: path %q, container %q, %v", b, path, c, ok)
+		}
+		if onV1 && !ok {
+			t.Errorf("%q: nothing rests on v1", b)
 		}
 	})
 }

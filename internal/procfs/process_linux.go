@@ -179,7 +179,7 @@ func (f FS) look(boot event.BootID, pid, argsMax int) (s Seen, torn bool, err er
 	}
 	f.readExe(first, e)
 	buf := f.readCredentials(pid, e)
-	f.readPlace(first, e, buf)
+	onV1 := f.readPlace(first, e, buf)
 	if len(f.Env) > 0 && !first.Kthread() {
 		f.readEnv(first, e)
 	}
@@ -202,14 +202,31 @@ func (f FS) look(boot event.BootID, pid, argsMax int) (s Seen, torn bool, err er
 	if last.Start != first.Start {
 		return s, false, gone(pid, "stat", unix.ESRCH)
 	}
-	if a.Len == 0 && (last.zombie() || last.Flags&flagExiting != 0) {
-		e.Known &^= event.KnownArgs // they went with the memory: not an empty list
-	}
 	x.Argc, x.ArgsLen, x.Truncated = a.Count, a.Len, a.Truncated
 	x.Comm, x.SID, x.TTY, x.Layout = last.Comm, uint32(last.Session), last.TTY, last.LayoutNumber()
 	e.Known |= event.KnownComm | event.KnownSID | event.KnownTTY
+	forgetGivenUp(first, *last, onV1, e)
 	s.Torn = last.execedSince(first)
 	return s, torn || last.PPID != first.PPID || last.Thread != first.Thread || s.Torn, nil
+}
+
+// forgetGivenUp takes back what a process on its way out shows as if it had never had
+// it. onV1: see ParseCgroup.
+func forgetGivenUp(first, last Stat, onV1 bool, e *event.Event) {
+	x := e.Exec
+	exiting := last.zombie() || last.Flags&flagExiting != 0
+	if exiting && x.ArgsLen == 0 {
+		e.Known &^= event.KnownArgs // they went with the memory: not an empty list
+	}
+	if last.Ended() {
+		e.Known &^= event.KnownTTY
+		x.TTY = 0
+	}
+	// PF_EXITING is enough (proc_cgroup_show). A thread that lives shows where it is.
+	if onV1 && (exiting && last.Thread == 0 || last.Thread != first.Thread) {
+		e.Known &^= event.KnownCgroup | event.KnownContainer
+		x.Cgroup, x.ContainerID = "", ""
+	}
 }
 
 // readExe fills in the executable. Kernel threads have none, and those of
@@ -299,8 +316,9 @@ func (f FS) readCredentials(pid int, e *event.Event) []byte {
 	return buf
 }
 
-// readPlace fills in where the process is: directory, cgroup, namespaces.
-func (f FS) readPlace(s Stat, e *event.Event, buf []byte) {
+// readPlace fills in where the process is: directory, cgroup, namespaces. onV1: see
+// ParseCgroup.
+func (f FS) readPlace(s Stat, e *event.Event, buf []byte) (onV1 bool) {
 	x := e.Exec
 	cwd := f.path(s.PID, s.file("cwd"))
 	if link, err := readlink(cwd); err == nil {
@@ -315,8 +333,8 @@ func (f FS) readPlace(s Stat, e *event.Event, buf []byte) {
 		}
 	}
 	if buf, err := f.readFile(buf[:0], s.PID, s.file("cgroup")); err == nil && HostCgroups() == nil {
-		if path, id, ok := ParseCgroup(buf); ok {
-			x.Cgroup, x.ContainerID = path, id
+		if path, id, v1, ok := ParseCgroup(buf); ok {
+			x.Cgroup, x.ContainerID, onV1 = path, id, v1
 			e.Known |= event.KnownCgroup | event.KnownContainer
 		}
 	}
@@ -326,6 +344,7 @@ func (f FS) readPlace(s Stat, e *event.Event, buf []byte) {
 		x.PIDNS, x.MntNS = pidns, mntns
 		e.Known |= event.KnownNS
 	}
+	return onV1
 }
 
 // envMax bounds what is kept of an environment. A name may stand in it many times.

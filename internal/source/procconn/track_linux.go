@@ -293,9 +293,6 @@ func (t *tracker) look(e *event.Event) (at procfs.Layout) {
 	if s.Torn || k.Has(event.KnownExe) && !k.Has(event.KnownArgs) {
 		return at // in the middle of another exec
 	}
-	if s.Stat.Ended() {
-		k &^= event.KnownTTY // given up at the end
-	}
 	if e.Known.Has(event.KnownParent) {
 		k &^= event.KnownParent
 	} else if k.Has(event.KnownParent) {
