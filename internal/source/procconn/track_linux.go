@@ -39,6 +39,7 @@ type proc struct {
 	counted bool  // the fork was told, and every thread's since
 	threads int32 // if counted
 	late    int32 // threads from before the last exec whose exits may still come
+	single  bool  // no thread's fork was told since the last exec, and none lost: others are from before it
 	ended   statuses
 }
 
@@ -170,6 +171,7 @@ func (t *tracker) fork(m *message) {
 		t.goesOn(m.tgid)
 		if p, ok := t.procs[m.tgid]; ok {
 			p.threads++
+			p.single = false
 			t.procs[m.tgid] = p
 		}
 		return
@@ -252,7 +254,7 @@ func (t *tracker) exec(m *message) {
 		}
 	}
 	p.ended = statuses{}
-	p.late = max(p.threads-1, 0)
+	p.late, p.single = max(p.threads-1, 0), !t.unsure
 	t.procs[m.tgid] = p
 	e := t.event(event.KindExec, m, p)
 	e.Exec = &event.Exec{}
@@ -337,9 +339,10 @@ func (t *tracker) exit(m *message, rest []message) {
 		return
 	}
 	p.threads--
-	if !leader && p.late > 0 {
+	switch {
+	case !leader && p.late > 0:
 		p.late--
-	} else {
+	case leader || !p.single || t.unsure:
 		p.ended.add(leader, m.status)
 	}
 	over, told := t.over(m, &p, rest)

@@ -296,6 +296,29 @@ func TestTracker(t *testing.T) {
 			}
 			w.want("exec 5-500 of 0; exit 5-500 of 0 code 5")
 		},
+		"seeded, and threads of the last program are told after the exec and the exit": func(w *world) {
+			w.put(5, 0, "Z", 4, 500)
+			w.seed()
+			w.put(5, 0, "Z", 1, 500)
+			w.apply(execOf(at, 5), exit(at+1, 5, 6, 0), exit(at+2, 5, 5, 0x500), exit(at+3, 5, 7, 0))
+			w.want("exec 5-500 of 0; exit 5-500 of 0 code 5")
+		},
+		"seeded, and threads of the new program end": func(w *world) {
+			w.put(5, 0, "S", 1, 500)
+			w.seed()
+			w.put(5, 0, "Z", 1, 500)
+			w.apply(execOf(at, 5), thread(at+1, 5, 8), exit(at+2, 5, 8, 0), exit(at+3, 5, 5, 0x500))
+			w.want("exec 5-500 of 0; exit 5-500 of 0")
+		},
+		"seeded, and after the exec messages are lost": func(w *world) {
+			w.put(5, 0, "S", 1, 500)
+			w.seed()
+			w.put(5, 0, "Z", 1, 500)
+			w.apply(execOf(at, 5))
+			w.tr.unsure = true // the birth of 8
+			w.apply(exit(at+2, 5, 8, 0), exit(at+3, 5, 5, 0x500))
+			w.want("exec 5-500 of 0; exit 5-500 of 0")
+		},
 		"seeded, and it is seen to end before the last of its threads is told to": func(w *world) {
 			w.put(5, 0, "Z", 3, 500)
 			w.seed()
