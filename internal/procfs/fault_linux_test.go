@@ -258,3 +258,33 @@ func TestSnapshotOfExiting(t *testing.T) {
 		t.Errorf("Snapshot = %v, want ctx's error", err)
 	}
 }
+
+func TestThreadsEnded(t *testing.T) {
+	stat := func(pid int, state byte) string {
+		return fmt.Sprintf("%d (a) %c 0 1 1 0 -1 4 0 0 0 0 0 0 0 0 20 0 2 0 5 0 0\n", pid, state)
+	}
+	leader := stat(7, 'Z')
+	for _, test := range []struct {
+		name        string
+		files       map[string]string
+		ended, fail bool
+	}{
+		{"all", map[string]string{"7/stat": leader, "7/task/7/stat": leader, "7/task/8/stat": stat(8, 'Z')}, true, false},
+		{"one is gone", map[string]string{"7/stat": leader, "7/task/7/stat": leader, "7/task/8/none": ""}, true, false},
+		{"one is on its way out", map[string]string{"7/stat": leader, "7/task/7/stat": leader, "7/task/8/stat": stat(8, 'R')}, false, false},
+		{"one is not shown", map[string]string{"7/stat": leader, "7/task/7/stat": leader, "7/task/8/stat": "nonsense"}, false, true},
+		{"no list", map[string]string{"7/stat": leader}, false, true},
+		{"only the first one is left", map[string]string{"7/stat": leader, "7/task/none": ""}, true, false},
+		{"another thread has executed a program", map[string]string{"7/stat": stat(7, 'R'), "7/task/7/stat": leader, "7/task/8/stat": stat(8, 'X')}, false, false},
+	} {
+		ended, err := tree(t, test.files).ThreadsEnded(Stat{PID: 7, Start: 5})
+		if ended != test.ended || (err != nil) != test.fail || errors.Is(err, ErrGone) {
+			t.Errorf("%s: %v, %v", test.name, ended, err)
+		}
+	}
+	for name, files := range map[string]map[string]string{"gone": nil, "gone with the list open": {"7/task/none": ""}, "another one has the pid": {"7/stat": strings.Replace(leader, " 5 ", " 6 ", 1)}} {
+		if ended, err := tree(t, files).ThreadsEnded(Stat{PID: 7, Start: 5}); ended || !errors.Is(err, ErrGone) {
+			t.Errorf("%s: %v, %v", name, ended, err)
+		}
+	}
+}

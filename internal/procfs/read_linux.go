@@ -100,6 +100,33 @@ func (f FS) Living(pid int) (Stat, error) {
 	return s, nil
 }
 
+// ThreadsEnded reports whether each thread of a process is a zombie: Stat counts those
+// that a tracer has not waited for yet (ptrace(2)). A thread that one of them made while
+// they were looked at may be missed. Errors wrap ErrGone when the process is gone; with
+// any error the answer is false.
+func (f FS) ThreadsEnded(s Stat) (bool, error) {
+	threads, err := numbers(f.path(s.PID, "task"))
+	for _, tid := range threads {
+		if tid == s.PID {
+			continue
+		}
+		t, err := f.statOf(s.PID, "task/"+strconv.Itoa(tid)+"/stat")
+		if err == nil && !t.zombie() || err != nil && !errors.Is(err, ErrGone) {
+			return false, err
+		}
+	}
+	// The first one comes last: a thread that executes a program takes its id, and leaves
+	// a zombie or nothing under its own (de_thread).
+	first, gone := f.Stat(s.PID)
+	if gone == nil && first.Start != s.Start {
+		gone = fmt.Errorf("read stat of process %d: %w", s.PID, ErrGone)
+	}
+	if gone != nil {
+		return false, gone
+	}
+	return err == nil && first.zombie(), err
+}
+
 // statOf is Stat of the process or, by the name of the file, of one of its threads.
 func (f FS) statOf(pid int, name string) (Stat, error) {
 	var buf [1024]byte // the longest is below 600

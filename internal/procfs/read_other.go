@@ -21,6 +21,9 @@ func (f FS) PIDs() ([]int, error) { return nil, errOther }
 // Stat needs Linux.
 func (f FS) Stat(int) (Stat, error) { return Stat{}, errOther }
 
+// ThreadsEnded needs Linux.
+func (f FS) ThreadsEnded(Stat) (bool, error) { return false, errOther }
+
 // Hidden is for Linux: elsewhere nothing is known to be hidden.
 func (f FS) Hidden(int) bool { return false }
 

@@ -226,6 +226,63 @@ func TestExitOfSeeded(t *testing.T) {
 	}
 }
 
+// TestExitOfTraced: the threads of a process that ended are there until its tracer waits
+// for them, however long that takes.
+func TestExitOfTraced(t *testing.T) {
+	testenv.NeedNetAdmin(t)
+	cmd := self(t, "wait")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "leaderless\n" {
+		t.Fatalf("child says %q, %v", line, err)
+	}
+	pid := cmd.Process.Pid
+	tids, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.LockOSThread() // it is the tracer
+	var traced []int
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		for _, tid := range traced {
+			_, _ = unix.Wait4(tid, nil, unix.WALL, nil)
+		}
+		_ = cmd.Wait()
+		runtime.UnlockOSThread()
+	})
+	for _, d := range tids {
+		tid, err := strconv.Atoi(d.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tid != pid && unix.PtraceSeize(tid) == nil { // the first one has ended
+			traced = append(traced, tid)
+		}
+	}
+	if len(traced) == 0 {
+		t.Fatal("no thread can be traced")
+	}
+	r := start(t, source.Options{})
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	r.untilExit(pid)
+	if st, err := (procfs.FS{}).Stat(pid); err != nil || st.Ended() {
+		t.Errorf("nobody waited, and its threads are gone: %+v, %v", st, err)
+	}
+	if e := r.first(pid, event.KindExit); howEnded(*e) != (event.Exit{Signal: 9}) {
+		t.Errorf("%+v", *e.Exit)
+	}
+	r.stop()
+	r.noGaps()
+}
+
 // TestCloneParent: the child of a CLONE_PARENT is its maker's sibling.
 func TestCloneParent(t *testing.T) {
 	r := start(t, source.Options{})

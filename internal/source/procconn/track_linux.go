@@ -380,6 +380,11 @@ func (t *tracker) over(m *message, p *proc, rest []message) (over, told bool) {
 		return true, false
 	case !zombie(st): // the first thread made way for one that is executing a program
 		p.ended.gone = false
+	case !st.Ended():
+		// Threads that a tracer has not waited for count on, and no message of them is
+		// to come.
+		ended, err := t.fs.ThreadsEnded(st)
+		return ended || errors.Is(err, procfs.ErrGone), false
 	}
 	return st.Ended(), false
 }

@@ -58,6 +58,19 @@ func (w *world) put(pid, ppid int, state string, threads, start int, args ...str
 	}
 }
 
+// task makes or changes a thread: its state.
+func (w *world) task(pid, tid int, state string) {
+	w.t.Helper()
+	dir := filepath.Join(w.fs.Root, fmt.Sprint(pid), "task", fmt.Sprint(tid))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	stat := fmt.Sprintf("%d (p) %s 0 1 1 0 -1 4 0 0 0 0 0 0 0 0 20 0 2 0 500 0 0 0", tid, state)
+	if err := os.WriteFile(filepath.Join(dir, "stat"), []byte(stat), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // place says where in memory the program of a process is, from its next put on.
 func (w *world) place(pid, code int) {
 	if w.places == nil {
@@ -356,6 +369,34 @@ func TestTracker(t *testing.T) {
 			if e := w.tr.out[0]; len(w.tr.out) != 1 || howEnded(e) != (event.Exit{Signal: 11, Core: true}) || e.Time != at+1 {
 				w.t.Errorf("%s, %+v at %d", show(w.tr.out), e.Exit, e.Time)
 			}
+		},
+		"seeded, and a tracer has not waited for its threads": func(w *world) {
+			w.put(5, 0, "S", 3, 500)
+			w.seed()
+			w.put(5, 0, "Z", 3, 500)
+			w.task(5, 5, "Z")
+			w.task(5, 6, "Z")
+			w.task(5, 7, "R") // on its way out: its message is to come
+			w.apply(exit(at, 5, 5, 9), exit(at+1, 5, 6, 9))
+			w.want("")
+			w.task(5, 7, "Z")
+			w.apply(exit(at+2, 5, 7, 9))
+			w.want("exit 5-500 of 0 code 0")
+			if len(w.tr.procs)+len(w.tr.ends) != 0 {
+				w.t.Errorf("remembers %v, %v", w.tr.procs, w.tr.ends)
+			}
+		},
+		"seeded, and all threads are zombies before the last is told": func(w *world) {
+			w.put(5, 0, "Z", 2, 500)
+			w.seed()
+			w.task(5, 5, "Z")
+			w.task(5, 6, "Z")
+			w.apply(exit(at, 5, 5, 9))
+			w.apply(exit(at+1, 5, 6, 9))
+			if e := w.tr.out[0]; len(w.tr.out) != 1 || e.Time != at+1 {
+				w.t.Errorf("%s at %d", show(w.tr.out), e.Time)
+			}
+			w.want("exit 5-500 of 0 code 0")
 		},
 		"seeded, and cannot be read at its end": func(w *world) {
 			w.put(5, 0, "S", 1, 500)
