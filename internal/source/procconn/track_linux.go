@@ -367,7 +367,7 @@ func (t *tracker) over(m *message, p *proc, rest []message) (over, told bool) {
 	if p.counted && !t.unsure {
 		return p.threads <= 0, true
 	}
-	if slices.ContainsFunc(rest, func(r message) bool { return r.what == evExit && r.tgid == m.tgid }) {
+	if endsIn(rest, m.tgid) {
 		return false, false
 	}
 	st, err := t.fs.Stat(int(m.tgid))
@@ -387,6 +387,21 @@ func (t *tracker) over(m *message, p *proc, rest []message) (over, told bool) {
 		return ended || errors.Is(err, procfs.ErrGone), false
 	}
 	return st.Ended(), false
+}
+
+// endsIn reports whether a thread of the process ends among messages: of this one, not of
+// the next that has its pid.
+func endsIn(messages []message, tgid uint32) bool {
+	for i := range messages {
+		switch r := &messages[i]; {
+		case r.tgid != tgid:
+		case r.what == evExit:
+			return true
+		case r.what == evFork && r.pid == tgid:
+			return false
+		}
+	}
+	return false
 }
 
 // zombie reports whether the first thread has ended.

@@ -351,6 +351,22 @@ func TestTracker(t *testing.T) {
 			w.apply(fork(at+1, 0, 5), exit(at+2, 5, 5, 0x300))
 			w.want("exit 5-500 of 0 code 0; fork 5-1000 of 0; exit 5-1000 of 0 code 3")
 		},
+		"seeded, and its pid is used again in one batch": func(w *world) {
+			w.put(5, 0, "S", 1, 500)
+			w.seed()
+			w.put(5, 0, "S", 1, 1000)
+			w.apply(exit(at, 5, 5, 0), fork(at+1, 0, 5), exit(at+2, 5, 5, 0x300))
+			w.want("exit 5-500 of 0 code 0; fork 5-1000 of 0; exit 5-1000 of 0 code 3")
+		},
+		"seeded, and a thread is born before the last end": func(w *world) {
+			w.put(5, 0, "Z", 2, 500)
+			w.seed()
+			w.put(5, 0, "Z", 1, 500)
+			w.apply(exit(at, 5, 6, 9), thread(at+1, 5, 7), exit(at+2, 5, 7, 9))
+			if e := w.tr.out[0]; len(w.tr.out) != 1 || e.Time != at+2 {
+				w.t.Errorf("%s at %d", show(w.tr.out), e.Time)
+			}
+		},
 		"ended before the source was opened": func(w *world) {
 			w.put(5, 0, "Z", 1, 500)
 			w.seed()
