@@ -38,7 +38,7 @@ type conn struct {
 	tracker  tracker
 	settled  int64 // execs whose details were read until then are final, CLOCK_MONOTONIC
 	overflow bool  // messages were lost, and those from before may not all be read
-	seeded   bool  // anew, and older messages may still wait
+	seededAt int64 // anew, CLOCK_MONOTONIC; 0 = all messages from before it are applied
 	since    int64 // when nothing waited last, Unix ns
 }
 
@@ -130,7 +130,7 @@ func (s *conn) run() {
 		if !s.take(true) || !s.flush() {
 			return
 		}
-		inside = inside || len(s.tracker.out) > 0
+		inside = inside || len(s.tracker.out) > 0 || s.seededAt != 0
 		eager, end = eagerReads, time.Now().Add(s.o.FlushDelay)
 	}
 	s.rest(timer)
@@ -181,12 +181,13 @@ func (s *conn) take(details bool) bool {
 	} else if len(messages) > 0 {
 		s.settled = max(s.settled, messages[len(messages)-1].time-settleTime)
 	}
+	// Who was gone by then may have his exit sent a little later.
+	if s.seededAt != 0 && s.settled >= s.seededAt {
+		s.tracker.forgetGone()
+		s.seededAt = 0
+	}
 	if !s.socket.empty {
 		return true
-	}
-	if s.seeded {
-		s.tracker.forgetGone()
-		s.seeded = false
 	}
 	if s.overflow {
 		s.send(append(s.tracker.ready(mono()), s.losses()...))
@@ -221,10 +222,10 @@ func (s *conn) flush() bool {
 // reseed is due after each loss.
 func (s *conn) reseed() bool {
 	s.since = time.Now().UnixNano()
-	s.seeded = true
 	if err := s.tracker.seed(); err != nil {
 		return s.fail(fmt.Errorf("read process table after a loss: %w", err))
 	}
+	s.seededAt = mono()
 	return true
 }
 

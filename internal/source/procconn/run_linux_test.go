@@ -39,3 +39,29 @@ func TestLossIsTold(t *testing.T) {
 		})
 	}
 }
+
+// TestExitSentAfterSeed: a process may be gone from /proc, and the socket empty, before
+// its exit is sent.
+func TestExitSentAfterSeed(t *testing.T) {
+	w := newWorld(t)
+	w.apply(fork(9*second, 0, 5), fork(9*second, 0, 6))
+	w.want("fork 5-900 of 0; fork 6-900 of 0")
+	s := &conn{socket: &socket{empty: true, overflow: true, began: mono()}, tracker: *w.tr, events: make(chan []event.Event, 9)}
+	s.take(true)
+	s.socket.overflow = false
+	for range 2 {
+		s.socket.began = mono()
+		s.take(true)
+	}
+	s.socket.messages = []message{exit(10*second, 5, 5, 0x300)}
+	s.take(true)
+	if e := s.tracker.out; len(e) != 1 || e[0].Process.Start != 900 || !e[0].Known.Has(event.KnownCode) || e[0].Exit.Code != 3 {
+		t.Errorf("%s", show(e))
+	}
+	s.socket.began = mono() + settleTime
+	s.take(true)
+	s.flush()
+	if len(s.tracker.procs) != 0 || s.tracker.gone != nil {
+		t.Errorf("remembers %v, %v", s.tracker.procs, s.tracker.gone)
+	}
+}
