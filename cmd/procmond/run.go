@@ -29,8 +29,10 @@ const (
 	// buffer holds at the first signal, and then to store it.
 	drainTime = 5 * time.Second
 
-	// quietLeast is more than a busy machine keeps a program from running.
-	quietLeast = 50 * time.Millisecond
+	// quietLeast is more than a busy machine keeps a program from running, and, where
+	// windows of FlushDelay are short, than the 20 ms and two windows after which
+	// procconn has handed an event on (its settleTime).
+	quietLeast = 60 * time.Millisecond
 )
 
 type runCmd struct {
@@ -42,6 +44,8 @@ type runCmd struct {
 	Stdio      bool   `help:"Serve one client on standard input and output and end with it." xor:"where"`
 	QueueBytes int    `help:"Events held in memory until sentineld has stored them (default ${default})." default:"8388608" placeholder:"BYTES"`
 }
+
+func quiet(flush time.Duration) time.Duration { return max(3*flush, quietLeast) }
 
 func (r *runCmd) Validate() error {
 	if r.QueueBytes < 1<<18 || r.QueueBytes > 1<<30 {
@@ -90,7 +94,7 @@ func (r *runCmd) Run(ctx context.Context, log *slog.Logger, std streams) error {
 	}
 	m := &monitor{started: time.Now(), src: src, hashRate: r.HashRate, failures: r.ExecFailures}
 	m.collector = collect.New(collect.Options{
-		Snapshot: r.snapshot(boot), Lookup: r.lookup(boot), Quiet: max(3*r.FlushDelay, quietLeast), Log: log,
+		Snapshot: r.snapshot(boot), Lookup: r.lookup(boot), Quiet: quiet(r.FlushDelay), Log: log,
 		Hash: collect.HashOptions{Rate: r.HashRate, MaxBytes: r.HashMax},
 
 		Hidden: procfs.FS{}.Hidden,

@@ -51,9 +51,9 @@ type Options struct {
 	// Hidden reports whether a process lives that Snapshot cannot see. nil = it sees
 	// all.
 	Hidden func(pid int) bool
-	// Quiet is how long a source with nothing to say is waited for before its
-	// buffer counts as empty, unless the source says that it is not; at least twice
-	// its FlushDelay. 0 = 150 ms.
+	// Quiet is how long a source with nothing to say is waited for before it counts
+	// as having told all, unless it says that it has not; at least twice its
+	// FlushDelay, and how long it holds an event back. 0 = 150 ms.
 	Quiet time.Duration
 	// HeldEvents bounds what is held back while a snapshot is taken; beyond it
 	// events wait in the source's own buffer. It bounds again what is held back of
@@ -325,8 +325,8 @@ func (c *Collector) found(ctx context.Context, news []event.Event) error {
 	return nil
 }
 
-// maxSilences is how often in a row a source is waited for that has something in
-// its buffer and gives nothing.
+// maxSilences is how often in a row a source is waited for that has something and
+// gives nothing.
 const maxSilences = 20
 
 // look is a snapshot and what the source told meanwhile.
@@ -403,9 +403,9 @@ func (c *Collector) scan(ctx context.Context, src source.Source, snapshot func(c
 			}
 		case <-quiet:
 			// When this process was kept from running for so long, there are events,
-			// but nobody has had the time to give them. They go from the buffer to the
+			// but nobody has had the time to give them. They go from the source to the
 			// channel, so that one is looked at first.
-			waiting := backlog(src) > 0
+			waiting := waits(src)
 			select {
 			case batch, ok := <-events:
 				if take(batch, ok) {
@@ -450,11 +450,15 @@ func (c *Collector) passed(batch []event.Event) {
 	}
 }
 
-// backlog is how many bytes wait in a source's buffer, if it can say that.
-func backlog(src source.Source) int {
+// waits reports whether a source has something that it has not given, if it can say
+// that: in its buffer, or read and held until it is final.
+func waits(src source.Source) bool {
 	if b, ok := src.(interface{ Backlog() (waiting, size int) }); ok {
-		waiting, _ := b.Backlog()
-		return waiting
+		if waiting, _ := b.Backlog(); waiting > 0 {
+			return true
+		}
 	}
-	return 0
+	// It goes from the buffer to what is held, so that one is looked at first.
+	h, ok := src.(interface{ Held() int })
+	return ok && h.Held() > 0
 }

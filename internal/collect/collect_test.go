@@ -233,7 +233,7 @@ func TestHeldEventsBoundLosesNothing(t *testing.T) {
 	})
 }
 
-// A source whose buffer is not empty is not quiet, whatever kept it from giving
+// A source that has something is not quiet, whatever kept it from giving
 // what is there: for a while.
 func TestQuietWithBacklog(t *testing.T) {
 	a := key(2, 2)
@@ -256,6 +256,27 @@ func TestQuietWithBacklog(t *testing.T) {
 			given.Store(true)
 			src.events <- []event.Event{fork(a, initKey)}
 		}, []string{"fork 2-2", "exec 2-2 /a (snapshot)"}, time.Second + 150*time.Millisecond},
+		{"read, and held until later", func(src *buffered) {
+			var given atomic.Bool
+			src.backlog = func() int { return 0 }
+			src.held = func() int {
+				if given.Load() {
+					return 0
+				}
+				return 2
+			}
+			time.Sleep(time.Second)
+			given.Store(true)
+			src.events <- []event.Event{fork(a, initKey)}
+		}, []string{"fork 2-2", "exec 2-2 /a (snapshot)"}, time.Second + 150*time.Millisecond},
+		{"read just then", func(src *buffered) {
+			held := 0
+			src.backlog = func() int { // the second look at what is held finds nothing
+				held++
+				return 0
+			}
+			src.held = func() int { return held % 2 }
+		}, []string{"exec 2-2 /a (snapshot)"}, 300 * time.Millisecond},
 		{"given at the last moment", func(src *buffered) {
 			once := []event.Event{fork(a, initKey)}
 			src.backlog = func() int {

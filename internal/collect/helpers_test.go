@@ -55,9 +55,17 @@ func (c *channel) Close() error                 { close(c.events); return nil }
 type buffered struct {
 	channel
 	backlog func() int
+	held    func() int // nil = none
 }
 
 func (b *buffered) Backlog() (waiting, size int) { return b.backlog(), 1 << 20 }
+
+func (b *buffered) Held() int {
+	if b.held == nil {
+		return 0
+	}
+	return b.held()
+}
 
 // record is a sink that keeps what it gets.
 type record struct {
