@@ -95,13 +95,15 @@ func (l *Ladder) Backlog() (waiting, size int) {
 	return 0, 0
 }
 
-// Held is how many events that source has read and not yet handed on.
+// Held is how many events that source has read and not yet handed on, with those that
+// nobody has taken from it yet: one for each batch.
 func (l *Ladder) Held() int {
 	s, _ := l.current()
+	n := 0
 	if h, ok := s.(interface{ Held() int }); ok {
-		return h.Held()
+		n = h.Held()
 	}
-	return 0
+	return n + len(s.Events()) // last: there they go
 }
 
 // Remember hands the rows of a snapshot to that source, if it wants them.

@@ -25,6 +25,7 @@ type rung struct {
 	events  chan []event.Event
 	err     error
 	pending []event.Event // told at Close
+	held    int
 }
 
 func (r *rung) candidate() Candidate {
@@ -43,6 +44,8 @@ func (r *rung) candidate() Candidate {
 func (r *rung) Name() event.Source           { return r.name }
 func (r *rung) Events() <-chan []event.Event { return r.events }
 func (r *rung) Err() error                   { return r.err }
+func (r *rung) Held() int                    { return r.held }
+func (r *rung) Backlog() (waiting, size int) { return 3, 4 }
 func (r *rung) Detail() string               { return fmt.Sprintf("opened %d times", r.opened) }
 
 func (r *rung) Close() error {
@@ -514,4 +517,28 @@ func TestLadderGapOfWhatGaveWay(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What the source has and has not given is what the ladder has not given.
+func TestWhatIsOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		procconn := &rung{name: event.SourceProcconn, held: 5}
+		l, err := Climb(t.Context(), Options{}, []Candidate{procconn.candidate()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if waiting, size := l.Backlog(); l.Held() != 5 || waiting != 3 || size != 4 {
+			t.Errorf("%d held, %d of %d wait", l.Held(), waiting, size)
+		}
+		for pid := range uint32(3) {
+			procconn.events <- []event.Event{execAt(time.Now(), pid+1)}
+		}
+		synctest.Wait() // the first one is offered
+		if l.Held() != 5+2 {
+			t.Errorf("%d held with two batches in the channel", l.Held())
+		}
+		_ = l.Close()
+		for range l.Events() {
+		}
+	})
 }
