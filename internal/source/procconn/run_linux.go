@@ -54,7 +54,12 @@ func (s *conn) LastGood() int64 { return s.lastGood.Load() }
 func (s *conn) Backlog() (waiting, size int) { return s.socket.memory() }
 
 // Held is how many events wait for what makes them final. Safe for concurrent use.
-func (s *conn) Held() int { return int(s.held.Load()) }
+func (s *conn) Held() int {
+	if s.socket.reading.Load() {
+		return int(max(s.held.Load(), 1)) // they have left the socket
+	}
+	return int(s.held.Load())
+}
 
 // Close ends the subscription, once the messages that wait are read.
 func (s *conn) Close() error {
@@ -165,6 +170,7 @@ func (s *conn) take(details bool) bool {
 	}
 	messages := s.socket.messages
 	s.held.Store(int64(len(messages) + len(s.tracker.out)))
+	s.socket.reading.Store(false)
 	s.tracker.clocks.read()
 	if n := len(messages); n > 0 {
 		s.lastGood.Store(messages[n-1].time + s.tracker.clocks.wall)

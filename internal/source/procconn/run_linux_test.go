@@ -1,11 +1,15 @@
 package procconn
 
 import (
+	"os/exec"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/procfs"
+	"github.com/sentineld/sentineld/internal/source"
+	"github.com/sentineld/sentineld/internal/testenv"
 )
 
 // TestLossIsTold: what was lost, or has no name, is told as a gap that begins when
@@ -13,17 +17,17 @@ import (
 func TestLossIsTold(t *testing.T) {
 	const since = 5
 	for name, c := range map[string]struct {
-		now  socket
+		now  *socket
 		want []string // causes
 	}{
-		"the socket is lost":               {socket{err: errLost}, []string{causeUnnamed}},
-		"the socket is lost in a storm":    {socket{err: errLost, overflow: true}, []string{causeUnnamed, causeOverflow}},
-		"the socket is empty, a storm ago": {socket{empty: true, overflow: true}, []string{causeUnnamed, causeOverflow}},
+		"the socket is lost":               {&socket{err: errLost}, []string{causeUnnamed}},
+		"the socket is lost in a storm":    {&socket{err: errLost, overflow: true}, []string{causeUnnamed, causeOverflow}},
+		"the socket is empty, a storm ago": {&socket{empty: true, overflow: true}, []string{causeUnnamed, causeOverflow}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			c.now.messages = []message{execOf(10*second, 5)} // of a process that is nowhere
-			s := &conn{socket: &c.now, tracker: *w.tr, events: make(chan []event.Event, 1), since: since}
+			s := &conn{socket: c.now, tracker: *w.tr, events: make(chan []event.Event, 1), since: since}
 			s.take(true)
 			close(s.events)
 			var got []string
@@ -63,5 +67,38 @@ func TestExitSentAfterSeed(t *testing.T) {
 	s.flush()
 	if len(s.tracker.procs) != 0 || s.tracker.gone != nil {
 		t.Errorf("remembers %v, %v", s.tracker.procs, s.tracker.gone)
+	}
+}
+
+// TestHeldWhileRead: a message is in the socket or held, at each moment.
+func TestHeldWhileRead(t *testing.T) {
+	testenv.NeedNetAdmin(t)
+	o := source.Options{}
+	o.FillDefaults()
+	s, err := open(t.Context(), o, procfs.FS{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.release()
+	s.take(false)
+	if err := exec.Command("/bin/true").Run(); err != nil {
+		t.Fatal(err)
+	}
+	if waiting, _ := s.Backlog(); waiting == 0 {
+		t.Fatal("nothing waits")
+	}
+	s.socket.drain()
+	if s.Held() == 0 {
+		t.Error("what was read is not held")
+	}
+	s.take(false)
+	s.tracker.out = nil
+	for s.socket.drain(); len(s.socket.messages) > 0; s.socket.drain() { // of others
+		s.take(false)
+		s.tracker.out = nil
+	}
+	s.take(false)
+	if n := s.Held(); n != 0 {
+		t.Errorf("%d are held, and nothing is read", n)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -27,6 +28,8 @@ type socket struct {
 	overflow bool // messages were lost; those that were read before empty came first
 	err      error
 	began    int64 // when the last reading began, CLOCK_MONOTONIC
+
+	reading atomic.Bool // messages are being read, or were and are not counted yet
 }
 
 func openSocket(bufferBytes int) (_ *socket, err error) {
@@ -136,6 +139,7 @@ func (s *socket) reset() {
 // read reports whether there was anything.
 func (s *socket) read(fd uintptr) bool {
 	s.began = mono()
+	s.reading.Store(true)
 	for len(s.messages) < readsMax {
 		n, from, err := unix.Recvfrom(int(fd), s.buf[:], unix.MSG_DONTWAIT)
 		switch {
@@ -143,6 +147,9 @@ func (s *socket) read(fd uintptr) bool {
 			continue
 		case err == unix.EAGAIN:
 			s.empty = true
+			if len(s.messages) == 0 {
+				s.reading.Store(false)
+			}
 			return len(s.messages) > 0 || s.overflow
 		case err == unix.ENOBUFS:
 			// It is told in front of the messages that did find room.
