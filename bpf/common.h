@@ -40,13 +40,16 @@ static __always_inline void count_lost(__u32 kind)
 	__sync_fetch_and_add(&lost[kind], 1);
 }
 
-static __always_inline void fill_head(struct head *h, __u32 kind, struct task_struct *p, __u64 now)
+static __always_inline void fill_head(struct head *h, __u32 kind, struct task_struct *p)
 {
-	struct task_struct *parent = READ(p, real_parent);
+	struct task_struct *parent;
 
+	/* Records are read in the order of their places in the ring: the time is taken
+	 * once this one has its own. From 7.0 on a program can be preempted in between. */
+	h->time = bpf_ktime_get_boot_ns();
+	parent = READ(p, real_parent);
 	h->kind = kind;
 	h->pid = READ(p, tgid);
-	h->time = now;
 	h->start = READ(p, group_leader, start_boottime);
 	h->parent_pid = READ(parent, tgid);
 	h->parent_start = READ(parent, group_leader, start_boottime);

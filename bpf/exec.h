@@ -134,7 +134,7 @@ static __noinline int fill_exec(struct exec_record *r, __u64 cap, struct linux_b
 			return 0;                                                                 \
 		}                                                                                 \
 		__builtin_memset(r, 0, sizeof(*r));                                               \
-		fill_head(&r->head, KIND_EXEC, p, now);                                           \
+		fill_head(&r->head, KIND_EXEC, p);                                                \
 		r->args_total = total;                                                            \
 		r->flags = is.flags;                                                              \
 		r->gained = is.bits;                                                              \
@@ -148,7 +148,6 @@ static __noinline int fill_exec(struct exec_record *r, __u64 cap, struct linux_b
 
 static __always_inline int on_exec(struct task_struct *p, struct linux_binprm *bprm)
 {
-	__u64 now = bpf_ktime_get_boot_ns();
 	struct mm_struct *mm = READ(p, mm);
 	__u64 total = READ(mm, arg_end) - READ(mm, arg_start);
 	__u64 args_len = total > args_max ? args_max : total;

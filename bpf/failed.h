@@ -92,7 +92,7 @@ static __noinline int fill_failed(struct exec_record *r, __u64 cap, const char *
 		return 0;                                                                         \
 	}                                                                                         \
 	__builtin_memset(r, 0, sizeof(*r));                                                       \
-	fill_head(&r->head, KIND_EXEC_FAILED, p, now);                                            \
+	fill_head(&r->head, KIND_EXEC_FAILED, p);                                                 \
 	r->error = -ret;                                                                          \
 	r->dirfd = dirfd;                                                                         \
 	if (!fill_failed(r, (SIZE), filename, argv) || (LAST)) {                                  \
@@ -104,7 +104,6 @@ static __noinline int fill_failed(struct exec_record *r, __u64 cap, const char *
 static __always_inline int on_failed(long ret, int dirfd, const char *filename, const char *const *argv)
 {
 	struct task_struct *p = (struct task_struct *)bpf_get_current_task();
-	__u64 now = bpf_ktime_get_boot_ns();
 	struct exec_record *r;
 
 	/* From 512 on are the kernel's own: the call is made again. */

@@ -24,7 +24,6 @@ char LICENSE[] SEC("license") = "GPL";
 
 static __always_inline int on_fork(struct task_struct *maker, struct task_struct *child)
 {
-	__u64 now = bpf_ktime_get_boot_ns();
 	struct fork_record *r;
 	__u32 maker_pid;
 
@@ -38,7 +37,7 @@ static __always_inline int on_fork(struct task_struct *maker, struct task_struct
 		count_lost(KIND_FORK);
 		return 0;
 	}
-	fill_head(&r->head, KIND_FORK, child, now);
+	fill_head(&r->head, KIND_FORK, child);
 	maker_pid = READ(maker, tgid);
 	r->maker_pid = 0;
 	r->maker_start = 0;
@@ -53,7 +52,6 @@ static __always_inline int on_fork(struct task_struct *maker, struct task_struct
 
 static __always_inline int on_exit(struct task_struct *p)
 {
-	__u64 now = bpf_ktime_get_boot_ns();
 	struct signal_struct *sig = READ(p, signal);
 	struct task_struct *first = READ(p, group_leader);
 	struct exit_record *r;
@@ -74,7 +72,7 @@ static __always_inline int on_exit(struct task_struct *p)
 		count_lost(KIND_EXIT);
 		return 0;
 	}
-	fill_head(&r->head, KIND_EXIT, p, now);
+	fill_head(&r->head, KIND_EXIT, p);
 	/* As wait_task_zombie() in kernel/exit.c chooses. */
 	if (READ(sig, flags) & SIGNAL_GROUP_EXIT)
 		r->status = READ(sig, group_exit_code);
