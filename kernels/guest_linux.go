@@ -305,7 +305,7 @@ func runSuite(chosen choice) error {
 		if !tests.MatchString(name) {
 			return nil
 		}
-		return run(name, dir, path, "-test.v", "-test.timeout=10m")
+		return run(name, dir, path, "-test.v", "-test.timeout=25m")
 	})
 	if err != nil {
 		return err
