@@ -153,21 +153,7 @@ func TestFirstThreadGoesFirst(t *testing.T) {
 				if !seeded {
 					r = start(t, source.Options{})
 				}
-				cmd := self(t, c.mode)
-				in, err := cmd.StdinPipe()
-				if err != nil {
-					t.Fatal(err)
-				}
-				out, err := cmd.StdoutPipe()
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
-				}
-				if line, err := bufio.NewReader(out).ReadString('\n'); line != "leaderless\n" {
-					t.Fatalf("child says %q, %v", line, err)
-				}
+				cmd, in := leaderless(t, c.mode)
 				pid := cmd.Process.Pid
 				want := key(t, func() event.BootID { b, _ := procfs.FS{}.BootID(); return b }(), pid)
 				if seeded {
@@ -230,17 +216,7 @@ func TestExitOfSeeded(t *testing.T) {
 // for them, however long that takes.
 func TestExitOfTraced(t *testing.T) {
 	testenv.NeedNetAdmin(t)
-	cmd := self(t, "wait")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "leaderless\n" {
-		t.Fatalf("child says %q, %v", line, err)
-	}
+	cmd, _ := leaderless(t, "wait")
 	pid := cmd.Process.Pid
 	tids, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	if err != nil {

@@ -1,9 +1,12 @@
 package procconn
 
 import (
+	"errors"
+	"os"
 	"slices"
 
 	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/procfs"
 )
 
 // ending is an end that /proc told: when it was asked, the process had ended. What
@@ -14,6 +17,117 @@ type ending struct {
 	index int    // of the exit in out; -1: it is not told
 	start uint64 // of the process
 	done  int64  // when it was asked, CLOCK_MONOTONIC
+}
+
+// exit is called for every thread. rest are the messages behind m.
+func (t *tracker) exit(m *message, rest []message) {
+	t.goesOn(m.tgid)
+	p, ok := t.procs[m.tgid]
+	leader := m.pid == m.tgid
+	if !ok && !leader {
+		return // it ended while others of its process, which is told, were on their way out
+	}
+	if !ok {
+		if p, ok = t.identify(m); !ok {
+			t.unnamed[event.KindExit]++
+			return
+		}
+	}
+	if leader && p.before != 0 {
+		t.out = append(t.out, t.exited(m, proc{start: p.before}))
+		p.before = 0
+		t.procs[m.tgid] = p
+		return
+	}
+	p.threads--
+	switch {
+	case !leader && p.late > 0:
+		p.late--
+	case leader || !p.single || t.unsure:
+		p.ended.add(leader, m.status)
+	}
+	over, told := t.over(m, &p, rest)
+	t.procs[m.tgid] = p
+	if !over {
+		return
+	}
+	if t.out = append(t.out, t.exited(m, p)); told {
+		delete(t.procs, m.tgid)
+	} else {
+		t.ends[m.tgid] = ending{index: len(t.out) - 1, start: p.start, done: mono()}
+	}
+}
+
+// over tells whether m was the end of a process: of its last thread. Where the
+// threads were counted the messages told that; else /proc is asked, once the first
+// thread is gone and no other end of a thread waits in rest: see ending.
+func (t *tracker) over(m *message, p *proc, rest []message) (over, told bool) {
+	if !p.ended.gone {
+		return false, false
+	}
+	if p.counted && !t.unsure {
+		return p.threads <= 0, true
+	}
+	if endsIn(rest, m.tgid) {
+		return false, false
+	}
+	st, err := t.fs.Stat(int(m.tgid))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return true, false
+	case err != nil:
+		return false, false
+	case st.Start != p.start:
+		return true, false
+	case !zombie(st): // the first thread made way for one that is executing a program
+		p.ended.gone = false
+	case !st.Ended():
+		// Threads that a tracer has not waited for count on, and no message of them is
+		// to come.
+		ended, err := t.fs.ThreadsEnded(st)
+		return ended || errors.Is(err, procfs.ErrGone), false
+	}
+	return st.Ended(), false
+}
+
+// endsIn reports whether a thread of the process ends among messages: of this one, not of
+// the next that has its pid.
+func endsIn(messages []message, tgid uint32) bool {
+	for i := range messages {
+		switch r := &messages[i]; {
+		case r.tgid != tgid:
+		case r.what == evExit:
+			return true
+		case r.what == evFork && r.pid == tgid:
+			return false
+		}
+	}
+	return false
+}
+
+// zombie reports whether the first thread has ended.
+func zombie(st procfs.Stat) bool { return st.State == 'Z' || st.State == 'X' }
+
+func (t *tracker) exited(m *message, p proc) event.Event {
+	t.setParentOfExit(m, &p)
+	e := t.event(event.KindExit, m, p)
+	e.Exit = &event.Exit{}
+	if status, ok := p.ended.wait(); ok {
+		*e.Exit = event.Exit{Code: uint8(status >> 8), Signal: uint8(status & statusSignal), Core: status&statusCore != 0}
+		e.Known |= event.KnownCode
+	}
+	if p.forked != 0 && !t.clocks.moved { // else it is not known when on the boot clock it was
+		e.Exit.DurationNS = max(0, m.time+t.clocks.boot-p.forked)
+		e.Known |= event.KnownDuration
+	}
+	return e
+}
+
+// setParentOfExit takes the parent that the exit itself tells of, if it does.
+func (t *tracker) setParentOfExit(m *message, p *proc) {
+	if q, ok := t.procs[m.parentTGID]; ok && m.parentTGID != 0 && q.start <= p.start {
+		p.parentPID, p.parentStart, p.hasParent = m.parentTGID, q.start, true
+	}
 }
 
 // goesOn is called with each message of a process: where its end is held, the

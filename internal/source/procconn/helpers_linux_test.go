@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -192,4 +193,26 @@ func key(t *testing.T, boot event.BootID, pid int) event.ProcessKey {
 		t.Fatal(err)
 	}
 	return event.ProcessKey{Boot: boot, PID: uint32(pid), Start: st.Start}
+}
+
+// leaderless starts a process that has lost its first thread by now, and does what mode
+// says once it can read from in.
+func leaderless(t *testing.T, mode string) (cmd *exec.Cmd, in io.WriteCloser) {
+	t.Helper()
+	cmd = self(t, mode)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "leaderless\n" {
+		t.Fatalf("child says %q, %v", line, err)
+	}
+	return cmd, in
 }

@@ -1,7 +1,6 @@
 package procconn
 
 import (
-	"bufio"
 	"errors"
 	"maps"
 	"os/exec"
@@ -62,22 +61,8 @@ func TestTableEqualsProc(t *testing.T) {
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
 	}
-	stays := self(t, "exit 0") // without its first thread
-	in, err := stays.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	stays, in := leaderless(t, "exit 0")
 	defer in.Close()
-	out, err := stays.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := stays.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "leaderless\n" {
-		t.Fatalf("child says %q, %v", line, err)
-	}
 	r.untilExit(cmd.Process.Pid)
 	maps.Copy(ended, r.told(event.KindFork))
 	before := processes(t)
