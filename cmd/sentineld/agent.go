@@ -53,6 +53,7 @@ type agent struct {
 	detection *detection
 	live      *livePrinter // nil = none
 	losses    losses
+	failures  bool // as the run is recorded; owned by the link from begin on
 }
 
 // runAgent runs the stages, which are started last to first and stopped first to
@@ -170,7 +171,8 @@ func (a *agent) begin(ctx context.Context) error {
 	if err := a.link.open(ctx, false); err != nil {
 		return err
 	}
-	previous, err := a.db.BeginRun(ctx, store.Begin{Boot: a.link.client.Boot, At: a.started.UnixNano(), Failures: a.link.failures()})
+	a.failures = a.link.failures()
+	previous, err := a.db.BeginRun(ctx, store.Begin{Boot: a.link.client.Boot, At: a.started.UnixNano(), Failures: a.failures})
 	if err != nil {
 		a.link.hangUp()
 		return err
@@ -191,10 +193,12 @@ func (a *agent) begin(ctx context.Context) error {
 
 // opened notes of each procmond whether the run still records failed execs.
 func (a *agent) opened(ctx context.Context, c *health.Collector) error {
-	if c.Failures {
+	if c.Failures || !a.failures {
 		return nil
 	}
-	return a.db.NoFailures(ctx)
+	err := a.db.NoFailures(ctx)
+	a.failures = err != nil
+	return err
 }
 
 // sink is the store as the pipeline sees it. What was stored wakes the rules and

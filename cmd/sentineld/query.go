@@ -127,7 +127,7 @@ func (q *queryCmd) answer(ctx context.Context, c *config.Config, std streams, bi
 		return err
 	}
 	if cut {
-		fmt.Fprintf(std.err, "limited to %d rows: there are more\n", q.Limit)
+		fmt.Fprintf(std.err, "there are more rows than --limit=%d\n", q.Limit)
 	}
 	if readsView(q.SQL, reads, func(string) bool { return true }) {
 		question.gaps = !readsView(q.SQL, reads, func(view string) bool { return view != "gaps" })
