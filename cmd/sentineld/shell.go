@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,8 +8,6 @@ import (
 	"maps"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -322,139 +319,3 @@ func (sh *shell) candidates(before string) []string {
 func isWord(b byte) bool {
 	return b == '_' || b >= '0' && b <= '9' || b|0x20 >= 'a' && b|0x20 <= 'z'
 }
-
-type readWriter struct {
-	io.Reader
-	io.Writer
-}
-
-// interruptible ends when stop is closed, whatever its reader waits for. What is
-// asked of that then is lost.
-type interruptible struct {
-	r    io.Reader
-	stop <-chan struct{}
-}
-
-func (i *interruptible) Read(p []byte) (n int, err error) {
-	type result struct {
-		data []byte
-		err  error
-	}
-	read := make(chan result, 1)
-	go func() {
-		buf := make([]byte, len(p)) // p is not ours any more once stop is closed
-		n, err := i.r.Read(buf)
-		read <- result{buf[:n], err}
-	}()
-	select {
-	case r := <-read:
-		return copy(p, r.data), r.err
-	case <-i.stop:
-		return 0, io.EOF
-	}
-}
-
-// keyReader turns Ctrl-C, which to term.Terminal is the end of its input, into an
-// empty line that cancels what was typed so far.
-type keyReader struct {
-	r         io.Reader
-	waiting   []byte
-	cancelled bool
-}
-
-func (k *keyReader) Read(p []byte) (int, error) {
-	if len(k.waiting) == 0 {
-		var buf [256]byte
-		n, err := k.r.Read(buf[:])
-		if err != nil {
-			return 0, err
-		}
-		k.waiting = append(k.waiting, buf[:n]...)
-	}
-	const ctrlC, toEnd, killLine, enter = 3, "\x05", "\x15", "\r"
-	if k.waiting[0] == ctrlC { // what was typed before it is read by now
-		k.waiting, k.cancelled = k.waiting[1:], true
-		return copy(p, toEnd+killLine+enter), nil
-	}
-	until := bytes.IndexByte(k.waiting, ctrlC)
-	if until < 0 {
-		until = len(k.waiting)
-	}
-	n := copy(p, k.waiting[:until])
-	k.waiting = k.waiting[n:]
-	return n, nil
-}
-
-// takeCancelled tells whether Ctrl-C was typed since it was asked last.
-func (k *keyReader) takeCancelled() bool {
-	was := k.cancelled
-	k.cancelled = false
-	return was
-}
-
-// historyMax is how many lines are kept.
-const historyMax = 1000
-
-// history is the lines that were typed, newest last, in memory and in a file that
-// only its user can read.
-type history struct {
-	path  string
-	lines []string
-}
-
-// historyPath is where the lines are kept: "" where that is not this user's own place,
-// as for root who came with somebody's HOME.
-func historyPath() string {
-	home, err := os.UserHomeDir()
-	if err != nil || !filepath.IsAbs(home) || !isOwn(home) {
-		return ""
-	}
-	return filepath.Join(config.StateDir(), "query_history")
-}
-
-// openHistory reads the lines of earlier shells. Without a file there are none, and
-// none are kept.
-func openHistory(path string) *history {
-	h := &history{path: path}
-	if path == "" {
-		return h
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return h
-	}
-	h.lines = strings.Split(strings.TrimRight(string(text), "\n"), "\n")
-	if len(h.lines) > 2*historyMax {
-		h.lines = h.lines[len(h.lines)-historyMax:]
-		_ = os.WriteFile(path, []byte(strings.Join(h.lines, "\n")+"\n"), 0o600) // else it is shortened next time
-	}
-	return h
-}
-
-// Add keeps a line that says something new. One that begins with a blank is nobody's
-// business, as in a shell, and a value is often what is secret.
-func (h *history) Add(line string) {
-	if strings.HasPrefix(line, " ") || strings.HasPrefix(line, ".param") {
-		return
-	}
-	line = safe(strings.TrimSpace(line))
-	if line == "" || len(h.lines) > 0 && h.lines[len(h.lines)-1] == line {
-		return
-	}
-	h.lines = append(h.lines, line)
-	if h.path == "" {
-		return
-	}
-	_ = os.MkdirAll(filepath.Dir(h.path), 0o700)
-	f, err := os.OpenFile(h.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return // it is kept in memory
-	}
-	defer f.Close()
-	if f.Chmod(0o600) == nil || runtime.GOOS == "windows" {
-		fmt.Fprintln(f, line)
-	}
-}
-
-func (h *history) Len() int          { return len(h.lines) }
-func (h *history) At(idx int) string { return h.lines[len(h.lines)-1-idx] }
