@@ -314,23 +314,23 @@ func (b *bench) agent(dir string, args ...string) *exec.Cmd {
 
 // query runs a query of one row on a store and reads it into v.
 func (b *bench) query(dir, sql string, v any) error {
-	out, err := b.ask("query", "--data-dir", dir, "--timeout", "10m", "-o", "json", sql)
+	out, _, err := b.ask("query", "--data-dir", dir, "--timeout", "10m", "-o", "json", sql)
 	if err != nil {
 		return err
 	}
 	return json.Unmarshal(out, v)
 }
 
-// ask runs a command of sentineld.
-func (b *bench) ask(args ...string) ([]byte, error) {
+// ask runs a command of sentineld, and says which process that was.
+func (b *bench) ask(args ...string) (out []byte, pid int, err error) {
 	var stderr strings.Builder
 	cmd := exec.Command(filepath.Join(b.bin, "sentineld"), args...)
 	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	out, err = cmd.Output()
 	if err != nil && cmd.ProcessState.ExitCode() != 3 { // 3: there are gaps, which we count
-		return nil, fmt.Errorf("sentineld %s: %w: %s", args[0], err, stderr.String())
+		return nil, 0, fmt.Errorf("sentineld %s: %w: %s", args[0], err, stderr.String())
 	}
-	return out, nil
+	return out, cmd.Process.Pid, nil
 }
 
 // childNamed finds a descendant by its name.

@@ -189,7 +189,7 @@ func (b *bench) stormTiny() error {
 	if err != nil {
 		return err
 	}
-	out, err := b.ask("status", "--data-dir", dir, "-o", "json")
+	out, _, err := b.ask("status", "--data-dir", dir, "-o", "json")
 	if err != nil {
 		return err
 	}
