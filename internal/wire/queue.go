@@ -35,9 +35,9 @@ type queue struct {
 
 	// What was dropped since the queue was full and nobody was there. uncounted
 	// is for dropped gaps that did not know how much they stood for.
-	dropped     [event.NumKinds]uint64
-	uncounted   [event.NumKinds]bool
-	droppedFrom int64 // Unix ns, 0 = nothing was dropped
+	dropped                   [event.NumKinds]uint64
+	uncounted                 [event.NumKinds]bool
+	droppedFrom, droppedUntil int64 // Unix ns, 0 = nothing was dropped
 
 	total Dropped
 }
@@ -173,16 +173,17 @@ func (q *queue) drop(t Type, batch []event.Event) {
 		}
 	}
 	q.unsure = true
-	if q.droppedFrom == 0 {
-		q.droppedFrom = time.Now().UnixNano()
-	}
+	q.droppedAt(time.Now().UnixNano())
 	if t == TypeSync {
 		return
 	}
 	for i := range batch {
 		e := &batch[i]
 		if e.Time > 0 { // it happened before it came here
-			q.droppedFrom = min(q.droppedFrom, e.Time)
+			q.droppedAt(e.Time)
+		}
+		if e.Kind == event.KindGap && e.Gap.Until > 0 {
+			q.droppedAt(e.Gap.Until)
 		}
 		switch {
 		case e.Kind != event.KindGap:
@@ -196,15 +197,23 @@ func (q *queue) drop(t Type, batch []event.Event) {
 	}
 }
 
+// droppedAt widens the time of what was dropped, which is not in order: the clock may
+// be set back at any moment. With mu held.
+func (q *queue) droppedAt(ns int64) {
+	if q.droppedFrom == 0 {
+		q.droppedFrom, q.droppedUntil = ns, ns
+	}
+	q.droppedFrom, q.droppedUntil = min(q.droppedFrom, ns), max(q.droppedUntil, ns)
+}
+
 // tellDropped puts a gap for each kind that was dropped, and one more where part
 // of it could not be counted. The few bytes may exceed the bound. With mu held.
 func (q *queue) tellDropped() {
 	if q.droppedFrom == 0 {
 		return
 	}
-	// The clock may have been set back meanwhile: it was at both.
-	from, until := q.droppedFrom, time.Now().UnixNano()
-	from, until = min(from, until), max(from, until)
+	q.droppedAt(time.Now().UnixNano())
+	from, until := q.droppedFrom, q.droppedUntil
 	var gaps []event.Event
 	tell := func(k int, known event.Known, n uint64) {
 		gaps = append(gaps, event.Event{
@@ -220,7 +229,7 @@ func (q *queue) tellDropped() {
 			tell(k, 0, 0)
 		}
 	}
-	q.dropped, q.uncounted, q.droppedFrom = [event.NumKinds]uint64{}, [event.NumKinds]bool{}, 0
+	q.dropped, q.uncounted, q.droppedFrom, q.droppedUntil = [event.NumKinds]uint64{}, [event.NumKinds]bool{}, 0, 0
 	q.total.Gaps += uint64(len(gaps))
 	q.push(TypeBatch, appendEvents(nil, q.codec, gaps))
 }

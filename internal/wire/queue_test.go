@@ -591,18 +591,34 @@ func TestSlowClient(t *testing.T) {
 	})
 }
 
-// TestDroppedWhileTheClockIsSetBack: the gap covers what both clocks say.
+// TestDroppedWhileTheClockIsSetBack: the gap covers what both clocks say, also when
+// events are dropped under either.
 func TestDroppedWhileTheClockIsSetBack(t *testing.T) {
-	q := newQueue(event.Codec{}, 1)
-	q.push(TypeBatch, nil) // it is full
-	q.drop(TypeBatch, []event.Event{{Kind: event.KindExec, Time: time.Now().UnixNano()}})
-	q.droppedFrom += int64(time.Hour) // the clock showed that then
-	q.tellDropped()
-	var e event.Event
-	if _, err := (event.Codec{}).Decode(q.frames[len(q.frames)-1].data[headerSize:], &e); err != nil {
-		t.Fatal(err)
-	}
-	if d := time.Duration(e.Gap.Until - e.Time); d < 59*time.Minute || d > 61*time.Minute {
-		t.Errorf("the gap lasts %v", d)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		at := func(d time.Duration) int64 { return now.Add(d).UnixNano() }
+		exec := func(d time.Duration) []event.Event { return []event.Event{{Kind: event.KindExec, Time: at(d)}} }
+		for name, c := range map[string]struct {
+			dropped     [][]event.Event
+			from, until time.Duration
+		}{
+			"before":       {[][]event.Event{exec(time.Hour), exec(90 * time.Minute)}, 0, 90 * time.Minute},
+			"before, then": {[][]event.Event{exec(time.Hour), exec(90 * time.Minute), exec(-time.Second), exec(0)}, -time.Second, 90 * time.Minute},
+			"a gap":        {[][]event.Event{{gap(at(time.Hour), event.KindExec, 1, event.KnownLost)}, exec(0)}, 0, time.Hour + 1},
+		} {
+			q := newQueue(event.Codec{}, 1)
+			q.push(TypeBatch, nil) // it is full
+			for _, batch := range c.dropped {
+				q.drop(TypeBatch, batch)
+			}
+			q.tellDropped()
+			var e event.Event
+			if _, err := (event.Codec{}).Decode(q.frames[len(q.frames)-1].data[headerSize:], &e); err != nil {
+				t.Fatal(err)
+			}
+			if e.Time != at(c.from) || e.Gap.Until != at(c.until) {
+				t.Errorf("%s: the gap is from %v to %v, want %v to %v", name, time.Duration(e.Time-at(0)), time.Duration(e.Gap.Until-at(0)), c.from, c.until)
+			}
+		}
+	})
 }
