@@ -28,6 +28,7 @@ type Ladder struct {
 	now     Source
 	rung    int       // of now in candidates
 	refused []Refusal // one for each rung above now, and now's while it is lost and nothing took over
+	handed  uint64    // batches of now that were handed on, or left out
 	since   int64     // Unix ns from which on now tells
 	cut     time.Time // until when what it tells of before since was told already; zero = it was not
 
@@ -61,7 +62,7 @@ func Climb(ctx context.Context, o Options, candidates []Candidate) (*Ladder, err
 func (l *Ladder) stand(s Source, rung int, refused []Refusal) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.now, l.rung, l.refused, l.since, l.cut = s, rung, refused, time.Now().UnixNano(), time.Time{}
+	l.now, l.rung, l.refused, l.handed, l.since, l.cut = s, rung, refused, 0, time.Now().UnixNano(), time.Time{}
 }
 
 func (l *Ladder) current() (s Source, rung int) {
@@ -95,15 +96,27 @@ func (l *Ladder) Backlog() (waiting, size int) {
 	return 0, 0
 }
 
-// Held is how many events that source has read and not yet handed on, with those that
-// nobody has taken from it yet: one for each batch.
+// Held is how many events that source has read and not yet given, with those that it
+// has given and nobody has taken from the ladder yet: one for each batch.
 func (l *Ladder) Held() int {
-	s, _ := l.current()
+	l.mu.Lock()
+	s, handed := l.now, l.handed
+	l.mu.Unlock()
 	n := 0
 	if h, ok := s.(interface{ Held() int }); ok {
 		n = h.Held()
 	}
-	return n + len(s.Events()) // last: there they go
+	if g, ok := s.(interface{ Given() uint64 }); ok {
+		n += int(g.Given() - handed) // last: there they go
+	}
+	return n
+}
+
+// passed counts a batch of the current source that was handed on, or left out.
+func (l *Ladder) passed() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.handed++
 }
 
 // Remember hands the rows of a snapshot to that source, if it wants them.
@@ -208,6 +221,7 @@ func (l *Ladder) forward(ctx context.Context, s Source, newest int64, up <-chan 
 				newest = max(newest, batch[len(batch)-1].Time)
 				l.events <- batch
 			}
+			l.passed()
 		case <-up:
 			return newest, false
 		case <-tick.C:
@@ -302,6 +316,7 @@ func (l *Ladder) climb(ctx context.Context, old Source, rung int, newest int64) 
 			l.events <- batch
 			newest = max(newest, batch[len(batch)-1].Time)
 		}
+		l.passed()
 	}
 	cause := fmt.Sprintf("%s gave way to %s", old.Name(), s.Name())
 	if err := old.Err(); err != nil {

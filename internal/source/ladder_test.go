@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,6 +27,7 @@ type rung struct {
 	err     error
 	pending []event.Event // told at Close
 	held    int
+	given   atomic.Uint64 // by give, since it was opened
 }
 
 func (r *rung) candidate() Candidate {
@@ -36,6 +38,7 @@ func (r *rung) candidate() Candidate {
 			return nil, r.refuse
 		}
 		r.opened++
+		r.given.Store(0)
 		r.events, r.err, r.closed = make(chan []event.Event, 4), nil, false
 		return r, nil
 	}}
@@ -45,8 +48,14 @@ func (r *rung) Name() event.Source           { return r.name }
 func (r *rung) Events() <-chan []event.Event { return r.events }
 func (r *rung) Err() error                   { return r.err }
 func (r *rung) Held() int                    { return r.held }
+func (r *rung) Given() uint64                { return r.given.Load() }
 func (r *rung) Backlog() (waiting, size int) { return 3, 4 }
 func (r *rung) Detail() string               { return fmt.Sprintf("opened %d times", r.opened) }
+
+func (r *rung) give(batch ...event.Event) {
+	r.given.Add(1)
+	r.events <- batch
+}
 
 func (r *rung) Close() error {
 	r.mu.Lock()
@@ -54,7 +63,7 @@ func (r *rung) Close() error {
 	if !r.closed {
 		r.closed = true
 		if len(r.pending) > 0 {
-			r.events <- r.pending
+			r.give(r.pending...)
 		}
 		close(r.events)
 	}
@@ -519,24 +528,55 @@ func TestLadderGapOfWhatGaveWay(t *testing.T) {
 	}
 }
 
-// What the source has and has not given is what the ladder has not given.
+// What the source has not given, and what nobody has taken from the ladder, is held:
+// in the channel between them, and in the ladder's hands.
 func TestWhatIsOnItsWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		ebpf, _, _, all := newRungs()
 		procconn := &rung{name: event.SourceProcconn, held: 5}
-		l, err := Climb(t.Context(), Options{}, []Candidate{procconn.candidate()})
+		l, err := Climb(t.Context(), Options{}, []Candidate{all[0], procconn.candidate()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if waiting, size := l.Backlog(); l.Held() != 5 || waiting != 3 || size != 4 {
-			t.Errorf("%d held, %d of %d wait", l.Held(), waiting, size)
+		want := func(when string, held int) {
+			t.Helper()
+			synctest.Wait()
+			if n := l.Held(); n != held {
+				t.Errorf("%s: %d are held, want %d", when, n, held)
+			}
+		}
+		ebpf.give(execAt(time.Now(), 1))
+		want("one is offered", 1)
+		<-l.Events()
+		want("it is taken", 0)
+		ebpf.setRefuse(errors.New("denied"))
+		ebpf.lose(errors.New("gone"))
+		<-l.Events()
+		want("another source", 5)
+		if waiting, size := l.Backlog(); waiting != 3 || size != 4 {
+			t.Errorf("%d of %d wait", waiting, size)
 		}
 		for pid := range uint32(3) {
-			procconn.events <- []event.Event{execAt(time.Now(), pid+1)}
+			procconn.give(execAt(time.Now(), pid+1))
 		}
-		synctest.Wait() // the first one is offered
-		if l.Held() != 5+2 {
-			t.Errorf("%d held with two batches in the channel", l.Held())
-		}
+		want("one is offered, two are in the channel", 5+3)
+		<-l.Events()
+		want("one is offered, one is in the channel", 5+2)
+		<-l.Events()
+		<-l.Events()
+		want("all are taken", 5)
+
+		ebpf.setRefuse(nil)
+		procconn.mu.Lock()
+		procconn.pending = []event.Event{execAt(time.Now(), 9)}
+		procconn.mu.Unlock()
+		time.Sleep(time.Minute)
+		want("the last of a source that gives way is offered", 5+1)
+		<-l.Events()
+		want("the gap is offered", 0)
+		<-l.Events()
+		ebpf.give(execAt(time.Now().Add(-time.Second), 9))
+		want("what the other one told is left out", 0)
 		_ = l.Close()
 		for range l.Events() {
 		}

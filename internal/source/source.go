@@ -16,6 +16,15 @@ import (
 
 // Source is an open facility. It delivers from the moment that Open returned:
 // nothing that happens afterwards is missed without being counted.
+//
+// What it has not given yet it tells, if it can, by
+//
+//	Backlog() (waiting, size int) // bytes in the kernel's buffer, and its size
+//	Held() int                    // events that have left it and were not given yet
+//	Given() uint64                // batches that were
+//
+// all of them safe for concurrent use. A batch is counted before it is sent, and before
+// its events are held no more: whoever asks in this order misses none.
 type Source interface {
 	Name() event.Source
 

@@ -546,6 +546,38 @@ func TestBatchesAreBounded(t *testing.T) {
 	}
 }
 
+// TestHeldUntilGiven: a record is in the buffer, held or given, at each moment.
+func TestHeldUntilGiven(t *testing.T) {
+	s, pids := filled(t, 25)
+	go func() {
+		defer close(s.events)
+		if !s.drain(&ringbuf.Record{}) {
+			t.Error(s.err)
+		}
+	}()
+	defer func() {
+		for range s.events {
+		}
+	}()
+	taken := uint64(0)
+	for seen := 0; seen < len(pids); {
+		if waiting, _ := s.Backlog(); waiting == 0 && s.Held() == 0 && s.Given() == taken {
+			t.Fatalf("nothing is on its way after %d execs of %d", seen, len(pids))
+		}
+		select {
+		case batch := <-s.events:
+			taken++
+			for _, e := range batch {
+				if e.Kind == event.KindExec && slices.Contains(pids, int(e.Process.PID)) {
+					seen++
+				}
+			}
+		default:
+			runtime.Gosched()
+		}
+	}
+}
+
 // What was lost is told with the first batch, not when the ring buffer is empty:
 // under load that may take as long as the load.
 func TestLossIsToldEarly(t *testing.T) {

@@ -53,6 +53,8 @@ type ring struct {
 	lostBy             atomic.Pointer[error] // why there will be no more events; see lose
 	lastGood           atomic.Int64          // when the programs were last seen to work, Unix ns
 	lastFork, lastExit atomic.Int64          // times of the newest ones told, Unix ns
+	reading            atomic.Bool           // records may have left the buffer that no batch which was given has
+	given              atomic.Uint64         // batches
 
 	mu       sync.Mutex // guards released and detached
 	released bool       // the buffer is no longer mapped
@@ -93,6 +95,20 @@ func (s *ring) Backlog() (waiting, size int) {
 	}
 	return s.reader.AvailableBytes(), s.RingBytes
 }
+
+// Held is 1 while records that were read are not given yet. Safe for concurrent use.
+//
+// BUG(ebpf): the reader waits in the same call in which it takes the first record from
+// the buffer, so that it is neither there nor held for the instant until that returns.
+func (s *ring) Held() int {
+	if s.reading.Load() {
+		return 1
+	}
+	return 0
+}
+
+// Given is as source.Source says.
+func (s *ring) Given() uint64 { return s.given.Load() }
 
 // Close detaches the programs. What is in the ring buffer is still delivered.
 func (s *ring) Close() error {
@@ -168,6 +184,7 @@ func (s *ring) run() {
 			s.err = errLost
 			return
 		}
+		s.reading.Store(true)
 		if s.reader.AvailableBytes() < s.reader.BufferSize()/8 {
 			timer.Reset(s.FlushDelay)
 			select {
@@ -208,6 +225,8 @@ func (s *ring) setClock() {
 // programs can make that last, so both are looked after in between, too. False: the
 // source is lost.
 func (s *ring) drain(rec *ringbuf.Record) bool {
+	s.reading.Store(true)
+	defer s.reading.Store(false)
 	s.setClock()
 	var batch []event.Event
 	first, size := true, 0                // size of its records
@@ -272,6 +291,7 @@ func (s *ring) send(batch []event.Event) {
 	}
 	noteNewest(&s.lastFork, batch, event.KindFork)
 	noteNewest(&s.lastExit, batch, event.KindExit)
+	s.given.Add(1)
 	s.events <- batch
 }
 

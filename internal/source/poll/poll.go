@@ -15,6 +15,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sentineld/sentineld/internal/event"
@@ -76,6 +77,7 @@ type poller struct {
 	round    uint64          // the loop's
 	failures int             // the loop's
 	told     int64           // the loop's: end of the last gap, Unix ns
+	given    atomic.Uint64   // batches
 
 	mu    sync.Mutex
 	found []event.ProcessKey // by others, since the last look; at most one snapshot's
@@ -159,6 +161,9 @@ func (p *poller) Blind() string {
 func (p *poller) Events() <-chan []event.Event { return p.events }
 
 func (p *poller) Err() error { return p.err }
+
+// Given is as source.Source says.
+func (p *poller) Given() uint64 { return p.given.Load() }
 
 func (p *poller) Close() error {
 	p.closing.Do(func() { close(p.done) })
@@ -244,6 +249,7 @@ func (p *poller) send(ctx context.Context, batch []event.Event) bool {
 	if len(batch) == 0 {
 		return true
 	}
+	p.given.Add(1)
 	select {
 	case p.events <- batch:
 		return true

@@ -31,6 +31,7 @@ type conn struct {
 	lostBy   atomic.Pointer[error] // why there will be no more events; see lose
 	lastGood atomic.Int64          // time of the newest message, Unix ns
 	held     atomic.Int64          // messages and events that were read and are not handed on
+	given    atomic.Uint64         // batches
 
 	// Owned by run.
 	events   chan []event.Event
@@ -60,6 +61,9 @@ func (s *conn) Held() int {
 	}
 	return int(s.held.Load())
 }
+
+// Given is as source.Source says.
+func (s *conn) Given() uint64 { return s.given.Load() }
 
 // Close ends the subscription, once the messages that wait are read.
 func (s *conn) Close() error {
@@ -244,11 +248,10 @@ func (s *conn) fail(err error) bool {
 }
 
 func (s *conn) send(batch []event.Event) {
-	for len(batch) > batchMax {
-		s.events <- batch[:batchMax:batchMax]
-		batch = batch[batchMax:]
-	}
-	if len(batch) > 0 {
-		s.events <- batch
+	for len(batch) > 0 {
+		n := min(len(batch), batchMax)
+		s.given.Add(1)
+		s.events <- batch[:n:n]
+		batch = batch[n:]
 	}
 }
