@@ -2,15 +2,18 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/sentineld/sentineld/internal/config"
 )
 
-// historyMax is how many lines are kept.
+// historyMax is how many lines are kept in memory. The file may have twice as many when
+// it is opened.
 const historyMax = 1000
 
 // history is the lines that were typed, newest last, in memory and in a file that
@@ -20,14 +23,14 @@ type history struct {
 	lines []string
 }
 
-// historyPath is where the lines are kept: "" where that is not this user's own place,
-// as for root who came with somebody's HOME.
+// historyPath is where the lines are kept: "" where somebody else may say what is there,
+// as for root who came with a user's HOME or XDG_STATE_HOME.
 func historyPath() string {
-	home, err := os.UserHomeDir()
-	if err != nil || !filepath.IsAbs(home) || !isOwn(home) {
+	path := filepath.Join(config.StateDir(), "query_history")
+	if !filepath.IsAbs(path) || !isOwn(path) {
 		return ""
 	}
-	return filepath.Join(config.StateDir(), "query_history")
+	return path
 }
 
 // openHistory reads the lines of earlier shells. Without a file there are none, and
@@ -37,16 +40,39 @@ func openHistory(path string) *history {
 	if path == "" {
 		return h
 	}
-	text, err := os.ReadFile(path)
+	f, err := h.open(os.O_RDONLY)
 	if err != nil {
 		return h
 	}
-	h.lines = strings.Split(strings.TrimRight(string(text), "\n"), "\n")
-	if len(h.lines) > 2*historyMax {
-		h.lines = h.lines[len(h.lines)-historyMax:]
-		_ = os.WriteFile(path, []byte(strings.Join(h.lines, "\n")+"\n"), 0o600) // else it is shortened next time
+	text, err := io.ReadAll(f)
+	f.Close()
+	if err != nil {
+		return h
+	}
+	h.lines = slices.DeleteFunc(strings.Split(string(text), "\n"), func(l string) bool { return l == "" })
+	kept := len(h.lines)
+	h.lines = h.lines[max(0, kept-historyMax):]
+	if kept > 2*historyMax {
+		h.write(os.O_TRUNC, h.lines...) // else it is shortened next time
 	}
 	return h
+}
+
+// open opens the file, if it is one: a link may lead anywhere.
+func (h *history) open(flags int) (*os.File, error) {
+	return os.OpenFile(h.path, flags|noFollow, 0o600)
+}
+
+// write keeps lines in the file as far as that can be done: they are in memory anyway.
+func (h *history) write(how int, lines ...string) {
+	f, err := h.open(os.O_CREATE | os.O_WRONLY | how)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if f.Chmod(0o600) == nil || runtime.GOOS == "windows" {
+		fmt.Fprintln(f, strings.Join(lines, "\n"))
+	}
 }
 
 // Add keeps a line that says something new. One that begins with a blank is nobody's
@@ -60,18 +86,12 @@ func (h *history) Add(line string) {
 		return
 	}
 	h.lines = append(h.lines, line)
+	h.lines = slices.Delete(h.lines, 0, max(0, len(h.lines)-historyMax))
 	if h.path == "" {
 		return
 	}
 	_ = os.MkdirAll(filepath.Dir(h.path), 0o700)
-	f, err := os.OpenFile(h.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return // it is kept in memory
-	}
-	defer f.Close()
-	if f.Chmod(0o600) == nil || runtime.GOOS == "windows" {
-		fmt.Fprintln(f, line)
-	}
+	h.write(os.O_APPEND, line)
 }
 
 func (h *history) Len() int          { return len(h.lines) }

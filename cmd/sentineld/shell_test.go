@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -125,6 +126,20 @@ func TestHistory(t *testing.T) {
 		h = openHistory(none)
 		if h.Add("kept in memory"); h.Len() != 1 {
 			t.Errorf("%q: %q", none, h.lines)
+		}
+		for i := range historyMax + 1 {
+			h.Add(fmt.Sprint(i))
+		}
+		if h.Len() != historyMax || h.At(0) != fmt.Sprint(historyMax) || h.At(historyMax-1) != "1" {
+			t.Errorf("%d lines are in memory, %q to %q", h.Len(), h.At(h.Len()-1), h.At(0))
+		}
+	}
+	for text, want := range map[string]int{"": 0, "\n": 0, "one\n\ntwo": 2, strings.Repeat("a\nb\n", historyMax): historyMax} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if h = openHistory(path); h.Len() != want {
+			t.Errorf("of a file of %d bytes %d lines, want %d", len(text), h.Len(), want)
 		}
 	}
 }
