@@ -55,10 +55,11 @@ const sessionNone = -1
 
 // Ended reports whether the process has ended and only waits to be reaped. A
 // first thread that is a zombie while others run has not ended.
-func (s Stat) Ended() bool { return s.zombie() && s.Threads <= 1 }
+func (s Stat) Ended() bool { return s.Zombie() && s.Threads <= 1 }
 
-// zombie: 'Z', or 'X' and 'x', which were shown for a moment before 4.14.
-func (s Stat) zombie() bool { return s.State == 'Z' || s.State == 'X' || s.State == 'x' }
+// Zombie reports whether the thread that the state is of, in Stat the first one, has
+// ended: 'Z', or 'X' and 'x', which were shown for a moment before 4.14.
+func (s Stat) Zombie() bool { return s.State == 'Z' || s.State == 'X' || s.State == 'x' }
 
 // Kthread reports whether this is a thread of the kernel.
 func (s Stat) Kthread() bool { return s.Flags&flagKthread != 0 }
@@ -104,7 +105,7 @@ func (s Stat) execedSince(first Stat) bool {
 	if s.Comm != first.Comm && !s.Layout.Known() {
 		return true
 	}
-	noMemory := s.zombie() || s.Flags&flagExiting != 0
+	noMemory := s.Zombie() || s.Flags&flagExiting != 0
 	return !noMemory && !s.Layout.SameExec(first.Layout)
 }
 

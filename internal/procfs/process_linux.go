@@ -7,7 +7,6 @@ import (
 	"errors"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -140,14 +139,8 @@ func (f FS) exiting(s Stat) bool {
 	if s.Flags&flagExiting == 0 || s.Threads <= 1 {
 		return s.Flags&flagExiting != 0
 	}
-	threads, err := numbers(f.path(s.PID, "task"))
-	for _, tid := range threads {
-		t, err := f.statOf(s.PID, "task/"+strconv.Itoa(tid)+"/stat")
-		if err == nil && t.Flags&flagExiting == 0 || err != nil && !errors.Is(err, ErrGone) {
-			return false
-		}
-	}
-	return err == nil
+	all, _ := f.everyThread(s.PID, func(t Stat) bool { return t.Flags&flagExiting != 0 }) // unread: not known
+	return all
 }
 
 // look reads once. torn tells that the process exec'd, got another parent or lost
@@ -214,7 +207,7 @@ func (f FS) look(boot event.BootID, pid, argsMax int) (s Seen, torn bool, err er
 // it. onV1: see ParseCgroup.
 func forgetGivenUp(first, last Stat, onV1 bool, e *event.Event) {
 	x := e.Exec
-	exiting := last.zombie() || last.Flags&flagExiting != 0
+	exiting := last.Zombie() || last.Flags&flagExiting != 0
 	if exiting && x.ArgsLen == 0 {
 		e.Known &^= event.KnownArgs // they went with the memory: not an empty list
 	}

@@ -83,7 +83,7 @@ func (f FS) Stat(pid int) (Stat, error) { return f.statOf(pid, "stat") }
 // looks at those of all threads until then.
 func (f FS) Living(pid int) (Stat, error) {
 	s, err := f.statOf(pid, "stat")
-	if err != nil || !s.zombie() || s.Ended() {
+	if err != nil || !s.Zombie() || s.Ended() {
 		return s, err
 	}
 	threads, err := numbers(f.path(pid, "task"))
@@ -92,7 +92,7 @@ func (f FS) Living(pid int) (Stat, error) {
 	}
 	for _, tid := range threads {
 		t, err := f.statOf(pid, "task/"+strconv.Itoa(tid)+"/stat")
-		if err == nil && !t.zombie() && t.Flags&flagExiting == 0 {
+		if err == nil && !t.Zombie() && t.Flags&flagExiting == 0 {
 			s.Thread, s.Layout = tid, t.Layout
 			break
 		}
@@ -105,15 +105,9 @@ func (f FS) Living(pid int) (Stat, error) {
 // they were looked at may be missed. Errors wrap ErrGone when the process is gone; with
 // any error the answer is false.
 func (f FS) ThreadsEnded(s Stat) (bool, error) {
-	threads, err := numbers(f.path(s.PID, "task"))
-	for _, tid := range threads {
-		if tid == s.PID {
-			continue
-		}
-		t, err := f.statOf(s.PID, "task/"+strconv.Itoa(tid)+"/stat")
-		if err == nil && !t.zombie() || err != nil && !errors.Is(err, ErrGone) {
-			return false, err
-		}
+	ended, err := f.everyThread(s.PID, Stat.Zombie)
+	if err == nil && !ended {
+		return false, nil
 	}
 	// The first one comes last: a thread that executes a program takes its id, and leaves
 	// a zombie or nothing under its own (de_thread).
@@ -124,7 +118,26 @@ func (f FS) ThreadsEnded(s Stat) (bool, error) {
 	if gone != nil {
 		return false, gone
 	}
-	return err == nil && first.zombie(), err
+	return ended && first.Zombie(), err
+}
+
+// everyThread reports whether something is so of each thread of a process. One that is
+// gone when it is to be read is left out; with an error the answer is false.
+func (f FS) everyThread(pid int, is func(Stat) bool) (bool, error) {
+	threads, err := numbers(f.path(pid, "task"))
+	if err != nil {
+		return false, err
+	}
+	for _, tid := range threads {
+		t, err := f.statOf(pid, "task/"+strconv.Itoa(tid)+"/stat")
+		if errors.Is(err, ErrGone) {
+			continue
+		}
+		if err != nil || !is(t) {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // statOf is Stat of the process or, by the name of the file, of one of its threads.

@@ -79,7 +79,7 @@ func (t *tracker) over(m *message, p *proc, rest []message) (over, told bool) {
 		return false, false
 	case st.Start != p.start:
 		return true, false
-	case !zombie(st): // the first thread made way for one that is executing a program
+	case !st.Zombie(): // the first thread made way for one that is executing a program
 		p.ended.gone = false
 	case !st.Ended():
 		// Threads that a tracer has not waited for count on, and no message of them is
@@ -104,9 +104,6 @@ func endsIn(messages []message, tgid uint32) bool {
 	}
 	return false
 }
-
-// zombie reports whether the first thread has ended.
-func zombie(st procfs.Stat) bool { return st.State == 'Z' || st.State == 'X' }
 
 func (t *tracker) exited(m *message, p proc) event.Event {
 	t.setParentOfExit(m, &p)

@@ -53,7 +53,7 @@ func TestMain(m *testing.M) {
 func threads(mode string) {
 	go func() {
 		runtime.LockOSThread()
-		for s, err := (procfs.FS{}).Stat(os.Getpid()); err != nil || !zombie(s); s, err = (procfs.FS{}).Stat(os.Getpid()) {
+		for s, err := (procfs.FS{}).Stat(os.Getpid()); err != nil || !s.Zombie(); s, err = (procfs.FS{}).Stat(os.Getpid()) {
 			runtime.Gosched()
 		}
 		fmt.Println("leaderless")

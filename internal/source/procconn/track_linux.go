@@ -99,7 +99,7 @@ func (t *tracker) seed() error {
 		}
 		pid, p := uint32(n), proc{start: st.Start}
 		// Threads that ended unseen may have had any status.
-		p.ended.gone = zombie(st)
+		p.ended.gone = st.Zombie()
 		p.ended.unseen = p.ended.gone
 		if o := old[pid]; o.start == p.start {
 			p.forked, p.parentPID, p.parentStart, p.hasParent = o.forked, o.parentPID, o.parentStart, o.hasParent

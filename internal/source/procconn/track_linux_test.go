@@ -386,6 +386,13 @@ func TestTracker(t *testing.T) {
 				w.t.Errorf("%s, %+v at %d", show(w.tr.out), e.Exit, e.Time)
 			}
 		},
+		"seeded while its first thread is shown as dead": func(w *world) { // before 4.14
+			w.put(5, 0, "x", 2, 500)
+			w.seed()
+			w.remove(5)
+			w.apply(exit(at, 5, 6, 9))
+			w.want("exit 5-500 of 0 code 0")
+		},
 		"seeded, and a tracer has not waited for its threads": func(w *world) {
 			w.put(5, 0, "S", 3, 500)
 			w.seed()
