@@ -81,13 +81,20 @@ func (t *tracker) over(m *message, p *proc, rest []message) (over, told bool) {
 		return true, false
 	case !st.Zombie(): // the first thread made way for one that is executing a program
 		p.ended.gone = false
-	case !st.Ended():
-		// Threads that a tracer has not waited for count on, and no message of them is
-		// to come.
-		ended, err := t.fs.ThreadsEnded(st)
-		return ended || errors.Is(err, procfs.ErrGone), false
+		return false, false
 	}
-	return st.Ended(), false
+	return t.allEnded(st), false
+}
+
+// allEnded reports whether a process whose first thread has ended has no other that
+// lives. Threads that a tracer has not waited for count on, and no message of them is to
+// come.
+func (t *tracker) allEnded(st procfs.Stat) bool {
+	if st.Ended() {
+		return true
+	}
+	ended, err := t.fs.ThreadsEnded(st)
+	return ended || errors.Is(err, procfs.ErrGone)
 }
 
 // endsIn reports whether a thread of the process ends among messages: of this one, not of

@@ -69,7 +69,7 @@ type tracker struct {
 	clocks  clocks
 
 	procs  map[uint32]proc   // by pid; bounded by the live processes, forgotten at exit
-	gone   map[uint32]uint64 // starts of those that the last seed did not find; until forgetGone
+	gone   map[uint32]uint64 // starts of those that the last seed did not find alive; until forgetGone
 	unsure bool              // messages are missing since the last seed: nothing counts as counted
 
 	out     []event.Event     // held back, in order
@@ -78,9 +78,9 @@ type tracker struct {
 	unnamed [event.NumKinds]uint64
 }
 
-// seed reads all live processes from /proc. Processes that are not there stay
-// until forgetGone: messages that wait may tell of their ends. So do hidden ones,
-// until their end.
+// seed reads all live processes from /proc. Processes that are not there, or that have
+// ended but for threads that a tracer has not waited for, stay until forgetGone: messages
+// that wait may tell of their ends. So do hidden ones, until their end.
 func (t *tracker) seed() error {
 	pids, err := t.fs.PIDs()
 	if err != nil {
@@ -105,6 +105,9 @@ func (t *tracker) seed() error {
 			p.forked, p.parentPID, p.parentStart, p.hasParent = o.forked, o.parentPID, o.parentStart, o.hasParent
 		}
 		t.procs[pid], parents[pid] = p, uint32(st.PPID)
+		if p.ended.gone && t.allEnded(st) {
+			t.gone[pid] = p.start
+		}
 	}
 	for pid, p := range t.procs {
 		if !p.hasParent {

@@ -409,6 +409,33 @@ func TestTracker(t *testing.T) {
 				w.t.Errorf("remembers %v, %v", w.tr.procs, w.tr.ends)
 			}
 		},
+		"seeded when it has ended, and a tracer has not waited for its threads": func(w *world) {
+			for pid := range 3 {
+				w.put(5+pid, 0, "Z", 2, 500)
+				w.task(5+pid, 5+pid, "Z")
+			}
+			w.put(8, 0, "S", 1, 500)
+			w.task(5, 15, "Z")
+			w.task(6, 16, "S")
+			w.task(7, 17, "nonsense") // nobody knows
+			w.seed()
+			w.tr.forgetGone()
+			if _, ok := w.tr.procs[5]; ok || len(w.tr.procs) != 3 {
+				w.t.Errorf("remembers %v", w.tr.procs)
+			}
+			// After a loss, its end may be told yet.
+			w.put(8, 0, "Z", 2, 500)
+			w.task(8, 8, "Z")
+			w.task(8, 18, "Z")
+			w.tr.unsure = true
+			w.seed()
+			w.apply(exit(at, 8, 8, 9), exit(at+1, 8, 18, 9))
+			w.want("exit 8-500 of 0 code 0")
+			w.tr.forgetGone()
+			if _, ok := w.tr.procs[8]; ok {
+				w.t.Errorf("remembers %v", w.tr.procs)
+			}
+		},
 		"seeded, and all threads are zombies before the last is told": func(w *world) {
 			w.put(5, 0, "Z", 2, 500)
 			w.seed()
