@@ -46,7 +46,7 @@ func (l *Ladder) tellBlind(ctx context.Context, s Source, since int64) int64 {
 	select {
 	case l.events <- []event.Event{{
 		Kind: event.KindGap, Source: s.Name(), Known: event.KnownTime, Time: min(since, now),
-		Gap: &event.Gap{Until: now, Of: event.KindExecFailed, Healed: true, Cause: why},
+		Gap: &event.Gap{Until: max(since, now), Of: event.KindExecFailed, Healed: true, Cause: why},
 	}}:
 	case <-ctx.Done():
 	}

@@ -332,13 +332,13 @@ func (l *Ladder) climb(ctx context.Context, old Source, rung int, newest int64) 
 	return true
 }
 
-// tell hands on a gap from a time until now, which it returns. Nobody reads it any
-// more when ctx has ended.
+// tell hands on a gap from a time until now, which it returns; where the clock was set
+// back since, it covers what both clocks said. Nobody reads it any more when ctx has ended.
 func (l *Ladder) tell(ctx context.Context, of event.Source, from int64, cause string) int64 {
 	now := time.Now().UnixNano()
 	select {
 	case l.events <- []event.Event{{
-		Kind: event.KindGap, Source: of, Known: event.KnownTime, Time: min(from, now), Gap: &event.Gap{Until: now, Cause: cause},
+		Kind: event.KindGap, Source: of, Known: event.KnownTime, Time: min(from, now), Gap: &event.Gap{Until: max(from, now), Cause: cause},
 	}}:
 	case <-ctx.Done():
 	}

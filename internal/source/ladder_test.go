@@ -424,6 +424,34 @@ func TestLadderAfterTheClockIsSetBack(t *testing.T) {
 	}
 }
 
+// A loss whose beginning the clock, set back since, has not reached again covers what both
+// clocks said; so does what is never seen.
+func TestLadderGapAfterTheClockIsSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ebpf, _, _, all := newRungs()
+		l, err := Climb(t.Context(), Options{ExecFailures: true}, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ebpf.events <- []event.Event{execAt(time.Now().Add(time.Hour), 7)}
+		<-l.Events()
+		ebpf.lose(errors.New("gone"))
+		<-l.Events() // of failed execs, of which none was seen until now
+		if got, want := told(<-l.Events()), []string{"gap of ebpf for 1h0m0s: ebpf was lost (gone); procconn took over"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		done := make(chan struct{})
+		go func() { defer close(done); l.tellBlind(t.Context(), ebpf, time.Now().Add(time.Hour).UnixNano()) }()
+		if got, want := told(<-l.Events()), []string{"gap of ebpf for 1h0m0s: failed execs are not seen by ebpf"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		<-done
+		_ = l.Close()
+		for range l.Events() {
+		}
+	})
+}
+
 // watched is a source that knows until when it worked.
 type watched struct {
 	*rung

@@ -44,6 +44,14 @@ func TestLossIsTold(t *testing.T) {
 	}
 }
 
+// TestGapAfterTheClockIsSetBack covers what both clocks said.
+func TestGapAfterTheClockIsSetBack(t *testing.T) {
+	before, since := time.Now().UnixNano(), time.Now().Add(time.Hour).UnixNano()
+	if e := gap(since, 0, 0, causeOverflow); e.Time < before || e.Time > time.Now().UnixNano() || e.Gap.Until != since {
+		t.Errorf("from %v to %v", time.Unix(0, e.Time), time.Unix(0, e.Gap.Until))
+	}
+}
+
 // TestExitSentAfterSeed: a process may be gone from /proc, and the socket empty, before
 // its exit is sent.
 func TestExitSentAfterSeed(t *testing.T) {

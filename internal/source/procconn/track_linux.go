@@ -388,11 +388,13 @@ func (t *tracker) takeUnnamed(from int64) (gaps []event.Event) {
 	return gaps
 }
 
-// gap ends now. lost is 0 if nobody knows.
+// gap ends now, or, where the clock was set back since, covers what both clocks said.
+// lost is 0 if nobody knows.
 func gap(from int64, of event.Kind, lost uint64, cause string) event.Event {
+	now := time.Now().UnixNano()
 	e := event.Event{
-		Kind: event.KindGap, Source: event.SourceProcconn, Known: event.KnownTime, Time: from,
-		Gap: &event.Gap{Until: time.Now().UnixNano(), Of: of, Lost: lost, Cause: cause},
+		Kind: event.KindGap, Source: event.SourceProcconn, Known: event.KnownTime, Time: min(from, now),
+		Gap: &event.Gap{Until: max(from, now), Of: of, Lost: lost, Cause: cause},
 	}
 	if lost > 0 {
 		e.Known |= event.KnownLost
