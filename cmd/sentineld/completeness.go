@@ -86,7 +86,7 @@ func tellMissing(ctx context.Context, s *store.Session, q question, stderr io.Wr
 	if err != nil {
 		return err
 	}
-	why, err := q.notCovered(ctx, s, time.Now().UnixNano(), gaps != "")
+	why, err := q.notCovered(ctx, s, time.Now().UnixNano())
 	if err != nil {
 		return err
 	}
@@ -101,8 +101,8 @@ func tellMissing(ctx context.Context, s *store.Session, q question, stderr io.Wr
 
 // notCovered says what of the range the record does not reach. Behind its newest
 // event nothing happened if an agent says that events come in, and is not known
-// otherwise. gaps: some are told of beside.
-func (q question) notCovered(ctx context.Context, s *store.Session, now int64, gaps bool) (why []string, err error) {
+// otherwise.
+func (q question) notCovered(ctx context.Context, s *store.Session, now int64) (why []string, err error) {
 	c, err := s.Coverage(q.r)
 	if err != nil {
 		return nil, err
@@ -146,10 +146,32 @@ func (q question) notCovered(ctx context.Context, s *store.Session, now int64, g
 	case a.Collector == nil || a.Collector.Blind["any"] == "":
 	case !q.r.IsZero():
 		why = append(why, fmt.Sprintf("%s: %s", after, a.Collector.Blind["any"]))
-	case !gaps: // else its own is among them
-		why = append(why, a.Collector.Blind["any"])
+	default:
+		blind := a.Collector.Blind["any"]
+		if told, err := hasGap(ctx, s, blind, c.Until); err != nil {
+			return nil, err
+		} else if !told {
+			why = append(why, blind)
+		}
 	}
 	return why, nil
+}
+
+// hasGap tells whether a gap of a cause, among those that a session sees, reaches to a
+// time, Unix ns.
+func hasGap(ctx context.Context, s *store.Session, cause string, until int64) (has bool, err error) {
+	stmt, _, err := s.Prepare("SELECT 1 FROM gaps WHERE until >= :until AND cause = :cause")
+	if err != nil {
+		return false, err
+	}
+	defer stmt.Finalize()
+	stmt.SetInt64(":until", until)
+	stmt.SetText(":cause", cause)
+	err = s.WithDeadline(ctx, 5*time.Second, func() (err error) {
+		has, err = stmt.Step()
+		return err
+	})
+	return has, err
 }
 
 // lossLine says what the gaps that a session sees amount to; "" = there are none.

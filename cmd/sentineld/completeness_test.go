@@ -125,11 +125,23 @@ func TestMissing(t *testing.T) {
 	if got := missing(store.TimeRange{Since: time.Now().Add(-time.Hour).UnixNano()}, false); got != "incomplete: after 2025-10-09 08:53:30Z: "+blind+"\n" {
 		t.Errorf("since an hour: %q", got)
 	}
-	if _, err := db.Append(t.Context(), []event.Event{lossEvent(event.SourcePoll, 0, 0, fillBoot+20*second, blind)}); err != nil {
-		t.Fatal(err)
-	}
-	if got := missing(store.TimeRange{}, false); strings.Count(got, "\n") != 1 || !strings.Contains(got, "1 gap between") {
-		t.Errorf("with its gap: %q", got)
+	for _, step := range []struct {
+		name  string
+		add   event.Event
+		blind bool // is told beside the gaps
+	}{
+		{"a gap of another cause", lossEvent(event.SourceEBPF, event.KindExec, 5, fillBoot+12*second, "ring buffer full"), true},
+		{"its gap", lossEvent(event.SourcePoll, 0, 0, fillBoot+20*second, blind), false},
+		{"its gap, of an earlier run", fillExec(101, 1, 30, "/bin/sh", "sh"), true},
+		{"its gap again", lossEvent(event.SourcePoll, 0, 0, fillBoot+31*second, blind), false},
+	} {
+		if _, err := db.Append(t.Context(), []event.Event{step.add}); err != nil {
+			t.Fatal(err)
+		}
+		got := missing(store.TimeRange{}, false)
+		if !strings.HasPrefix(got, "incomplete: ") || !strings.Contains(got, " between ") || strings.HasSuffix(got, "\nincomplete: "+blind+"\n") != step.blind || strings.Count(got, blind) > 1 {
+			t.Errorf("with %s: %q", step.name, got)
+		}
 	}
 	if got := missing(store.TimeRange{}, true); got != "" {
 		t.Errorf("of the gaps themselves: %q", got)
