@@ -4,6 +4,7 @@ package ebpf
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -634,6 +635,28 @@ func TestRangeOfLoss(t *testing.T) {
 	}
 	if s.lost[kindExec]--; len(s.appendLost(nil)) == 0 {
 		t.Error("a loss was not told")
+	}
+}
+
+// TestFilling: what was lost when the ring buffer filled is not older than the first
+// record in it, where the time of that is known to be of when it had its place.
+func TestFilling(t *testing.T) {
+	const at = int64(time.Hour)
+	for name, c := range map[string]struct {
+		ring, spares int
+		kind         uint32
+		want         int64
+	}{
+		"a fork": {8 << 20, 0, kindFork, at - int64(100*time.Millisecond)},
+		"an exec by a program that can be preempted":      {8 << 20, numSpares, kindExec, 0},
+		"a failed exec, by one that can be, too":          {8 << 20, 0, kindExecFailed, 0},
+		"in a buffer that is too small for other records": {4 << 10, 0, kindFork, 0},
+	} {
+		s := &ring{Options: Options{Options: source.Options{RingBytes: c.ring}, spares: c.spares}, filling: 5}
+		raw := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, uint64(c.kind)), uint64(at))
+		if s.setFilling(raw); s.filling != c.want {
+			t.Errorf("%s: %v, want %v", name, time.Duration(s.filling), time.Duration(c.want))
+		}
 	}
 }
 

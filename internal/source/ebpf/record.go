@@ -72,9 +72,9 @@ type decoder struct {
 }
 
 // settle moves the last event to its place in time within a batch. Records have the
-// order in which they found room in the ring buffer: a CPU that is kept from running
-// between its look at the clock and that, or that finds the record too small, is
-// behind others. What a process and its parent did stays in order.
+// order in which they found room in the ring buffer, and take their time after that: one
+// whose CPU is kept from running in between has a later time than those behind it. What a
+// process and its parent did stays in order.
 func settle(batch []event.Event) {
 	i := len(batch) - 1
 	for ; i > 0; i-- {

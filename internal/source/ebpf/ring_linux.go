@@ -276,11 +276,14 @@ func (s *ring) drain(rec *ringbuf.Record) bool {
 }
 
 // setFilling notes the first record after the ring buffer was empty. Nothing was lost
-// before it: a buffer that is larger than the largest record takes any when it is
-// empty. A program may be kept from running between its look at the clock and the
-// buffer, hence the tenth of a second.
+// before it had its place: a buffer that is larger than the largest record takes any when
+// it is empty. Its time is taken a moment later, before which an interrupt, or the host of
+// a virtual machine, may keep the program from running: hence the tenth of a second. One
+// that can be preempted there may be kept for any time.
 func (s *ring) setFilling(raw []byte) {
-	if s.RingBytes > recordMost {
+	// Failed execs may be a fexit program's: see skipping.
+	preempted := s.Options.spares > 0 || binary.LittleEndian.Uint32(raw) == kindExecFailed
+	if s.filling = 0; s.RingBytes > recordMost && !preempted {
 		s.filling = int64(binary.LittleEndian.Uint64(raw[8:])) - int64(100*time.Millisecond)
 	}
 }
