@@ -264,6 +264,8 @@ func (a *agent) status() health.Agent {
 	}
 	if h.NoEvents != "" {
 		worse(health.Degraded, "no events come in: %s", h.NoEvents)
+	} else if collector == nil {
+		worse(health.Degraded, "%s", notUnderstood)
 	}
 	if c := h.Collector; c != nil {
 		if why := c.Blind[event.KindExecFailed.String()]; why != "" {

@@ -67,75 +67,89 @@ func TestStatusOfRules(t *testing.T) {
 	}
 }
 
+// procmondSays serves on a socket what a procmond says of itself, until it is stopped.
+func procmondSays(t *testing.T, socket, status string) (stop func()) {
+	t.Helper()
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := wire.NewServer(wire.ServerOptions{Status: func() json.RawMessage { return json.RawMessage(status) }, NeedSync: func() {}})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if conn, err := listener.Accept(); err == nil {
+			_ = server.Serve(ctx, conn) // it ends with the client
+		}
+	}()
+	return func() { cancel(); listener.Close(); <-done }
+}
+
 // A procmond that we did not start, and one that takes its place, may be without what
-// was asked for.
+// was asked for. One that is not understood has not said so: another status may.
 func TestProcmondWithoutFailures(t *testing.T) {
+	const with, without, unclear = `{"exec_failures":true}`, `{"pid":7}`, `{"exec_failures":"no","pid":"x"}`
 	short, err := os.MkdirTemp("", "s") // a socket's path is short
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(short) })
 	socket := filepath.Join(short, "p.sock")
-	serve := func(failures bool) (stop func()) {
-		t.Helper()
-		status, err := json.Marshal(health.Collector{Failures: failures})
-		if err != nil {
-			t.Fatal(err)
-		}
-		listener, err := net.Listen("unix", socket)
-		if err != nil {
-			t.Fatal(err)
-		}
-		server := wire.NewServer(wire.ServerOptions{Status: func() json.RawMessage { return status }, NeedSync: func() {}})
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			if conn, err := listener.Accept(); err == nil {
-				_ = server.Serve(ctx, conn) // it ends with the client
+	lacks := "procmond on " + socket + " runs without --exec-failures"
+	type say struct {
+		welcome, later string // later: while the connection lasts; "" = nothing
+		recorded       bool   // by then, all the time
+		reason         string
+	}
+	for name, procmonds := range map[string][]say{
+		"it is replaced":             {{with, "", true, ""}, {without, "", false, lacks}},
+		"by one that is understood":  {{with, "", true, ""}, {unclear, with, true, ""}},
+		"by one that is, and lacks":  {{with, "", true, ""}, {unclear, without, false, lacks}},
+		"by one that is not":         {{with, "", true, ""}, {unclear, "", true, notUnderstood}},
+		"by one that says nothing":   {{with, "", true, ""}, {"null", "", true, notUnderstood}},
+		"it is understood no more":   {{with, unclear, true, notUnderstood}},
+		"it is not understood first": {{unclear, with, false, ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			a := quietAgent(t, health.Collector{})
+			a.o.Failures = true
+			a.o.Link = linkOptions{Socket: socket, Given: []string{"--env", "--source"}, Log: slog.New(slog.NewTextHandler(&log, nil))}
+			a.link = newLink(a.o.Link, make(chan pipeline.Item, 1))
+			a.link.opened = a.opened
+			for i, p := range procmonds {
+				stop := procmondSays(t, socket, p.welcome)
+				open := a.begin
+				if i > 0 {
+					open = func(ctx context.Context) error { return a.link.open(ctx, true) }
+				}
+				if err := open(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if p.later != "" {
+					if err := a.link.take(t.Context(), wire.Message{Type: wire.TypeStatus, Status: json.RawMessage(p.later)}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s, err := openSession(t.Context(), a.o.DataDir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if c, err := s.Coverage(store.TimeRange{}); err != nil || c.NoFailures == p.recorded {
+					t.Errorf("%d: the record says %+v, %v", i, c, err)
+				}
+				s.Close()
+				a.link.current = nil // nobody answers here
+				if got := strings.Join(a.status().Reasons, "\n"); got != p.reason {
+					t.Errorf("%d: %q", i, got)
+				}
+				a.link.hangUp()
+				stop()
 			}
-		}()
-		return func() { cancel(); listener.Close(); <-done }
-	}
-	var log bytes.Buffer
-	a := quietAgent(t, health.Collector{})
-	a.o.Failures = true
-	a.o.Link = linkOptions{Socket: socket, Given: []string{"--env", "--source"}, Log: slog.New(slog.NewTextHandler(&log, nil))}
-	a.link = newLink(a.o.Link, make(chan pipeline.Item, 1))
-	a.link.opened = a.opened
-	judge := func(when string, want bool) {
-		t.Helper()
-		s, err := openSession(t.Context(), a.o.DataDir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
-		c, err := s.Coverage(store.TimeRange{})
-		if err != nil || c.NoFailures == want {
-			t.Errorf("%s: the record says %+v, %v", when, c, err)
-		}
-		a.link.current = nil // nobody answers here
-		h := a.status()
-		reason := "procmond on " + socket + " runs without --exec-failures"
-		if told := strings.Contains(strings.Join(h.Reasons, "\n"), reason); told == want {
-			t.Errorf("%s: %q", when, h.Reasons)
-		}
-	}
-	stop := serve(true)
-	if err := a.begin(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	judge("with", true)
-	a.link.hangUp()
-	stop()
-	stop = serve(false)
-	if err := a.link.open(t.Context(), true); err != nil {
-		t.Fatal(err)
-	}
-	judge("without", false)
-	a.link.hangUp()
-	stop()
-	if !strings.Contains(log.String(), `msg="the procmond that runs has options of its own"`) || !strings.Contains(log.String(), `not_used="--env --source"`) {
-		t.Error(log.String())
+			if !strings.Contains(log.String(), `msg="the procmond that runs has options of its own"`) || !strings.Contains(log.String(), `not_used="--env --source"`) {
+				t.Error(log.String())
+			}
+		})
 	}
 }

@@ -143,7 +143,9 @@ func (q question) notCovered(ctx context.Context, s *store.Session, now int64) (
 		why = append(why, fmt.Sprintf("whether anything was recorded %s is not known: %v", after, err))
 	case a.NoEvents != "":
 		why = append(why, fmt.Sprintf("nothing was recorded %s: no events come in: %s", after, a.NoEvents))
-	case a.Collector == nil || a.Collector.Blind["any"] == "":
+	case a.Collector == nil:
+		why = append(why, fmt.Sprintf("whether anything was recorded %s is not known: %s", after, notUnderstood))
+	case a.Collector.Blind["any"] == "":
 	case !q.r.IsZero():
 		why = append(why, fmt.Sprintf("%s: %s", after, a.Collector.Blind["any"]))
 	default:

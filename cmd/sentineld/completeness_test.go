@@ -85,6 +85,7 @@ func TestCatchUp(t *testing.T) {
 // before its first gap is stored on.
 func TestMissing(t *testing.T) {
 	const blind = "polling: what lives shorter than 1s is not seen"
+	collector := &health.Collector{Blind: map[string]string{"any": blind}}
 	dir := t.TempDir()
 	db, err := store.Open(t.Context(), store.Options{Dir: dir})
 	if err != nil {
@@ -92,7 +93,7 @@ func TestMissing(t *testing.T) {
 	}
 	defer db.Close()
 	stop, err := serveControl(dir, func() health.Agent {
-		return health.Agent{Collector: &health.Collector{Blind: map[string]string{"any": blind}}, Pipeline: &health.Pipeline{}}
+		return health.Agent{Collector: collector, Pipeline: &health.Pipeline{}}
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -145,5 +146,9 @@ func TestMissing(t *testing.T) {
 	}
 	if got := missing(store.TimeRange{}, true); got != "" {
 		t.Errorf("of the gaps themselves: %q", got)
+	}
+	collector = nil
+	if got := missing(store.TimeRange{}, true); got != "incomplete: whether anything was recorded after 2025-10-09 08:53:51Z is not known: "+notUnderstood+"\n" {
+		t.Errorf("procmond is not understood: %q", got)
 	}
 }

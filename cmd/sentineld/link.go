@@ -41,11 +41,12 @@ type linkOptions struct {
 type link struct {
 	o      linkOptions
 	items  chan<- pipeline.Item
-	opened func(context.Context, *health.Collector) error // what is to be done with each procmond's first word; nil = nothing
+	opened func(context.Context, *health.Collector) error // what is to be done with the first that each procmond says of itself; nil = nothing
 
 	// Owned by open and run, which do not overlap.
 	client  *wire.Client
 	child   *child // nil when procmond was running already
+	heard   bool   // procmond has said how it is
 	session string // place in the stream up to which everything was handed on
 	seq     uint64 //
 	seen    moment // of the newest event handed on
@@ -60,7 +61,7 @@ type link struct {
 
 	mu      sync.Mutex
 	current *wire.Client      // for ask
-	latest  *health.Collector // what it said last
+	latest  *health.Collector // what it said last; nil = nothing that was understood
 	asking  *wire.Client      // owes ask an answer; owned by it
 	silent  time.Time         // since when it does not answer; zero = it does
 	answers chan struct{}     // capacity 1: latest is an answer
@@ -97,26 +98,43 @@ func (l *link) open(ctx context.Context, serving bool) error {
 		}
 		return err
 	}
-	var status health.Collector
-	understood := json.Unmarshal(client.Welcome.Status, &status) == nil
-	if l.opened != nil {
-		if err := l.opened(ctx, &status); err != nil {
-			client.Close()
-			if child != nil {
-				child.end()
-			}
-			return err
+	l.heard = false
+	if err := l.hear(ctx, client.Welcome.Status); err != nil {
+		client.Close()
+		if child != nil {
+			child.end()
 		}
+		return err
 	}
 	l.client, l.child = client, child
 	l.down.Store(nil)
 	l.mu.Lock()
 	l.current = client
-	if understood {
-		l.latest = &status
-	}
 	l.mu.Unlock()
 	return nil
+}
+
+const notUnderstood = "what procmond says of itself is not understood"
+
+// hear takes what procmond says of itself. What is not understood says nothing, neither
+// that it is without something: events are recorded all the same.
+func (l *link) hear(ctx context.Context, said json.RawMessage) error {
+	var status *health.Collector
+	if err := json.Unmarshal(said, &status); err != nil {
+		status = nil
+		l.o.Log.Warn("read procmond's status", "err", err)
+	}
+	l.mu.Lock()
+	l.latest = status
+	l.mu.Unlock()
+	if status == nil || l.heard {
+		return nil
+	}
+	l.heard = true
+	if l.opened == nil {
+		return nil
+	}
+	return l.opened(ctx, status)
 }
 
 // failures reports whether procmond was asked for failed execs, as it said in the
@@ -294,13 +312,9 @@ func (l *link) take(ctx context.Context, m wire.Message) error {
 		}
 		l.live, l.inSync = nil, false
 	case wire.TypeStatus:
-		var status health.Collector
-		if err := json.Unmarshal(m.Status, &status); err != nil {
-			return fmt.Errorf("read procmond's status: %w", err)
+		if err := l.hear(ctx, m.Status); err != nil {
+			return err
 		}
-		l.mu.Lock()
-		l.latest = &status
-		l.mu.Unlock()
 		select {
 		case l.answers <- struct{}{}:
 		default:
