@@ -16,9 +16,10 @@ import (
 )
 
 // Validate prepares rules as New does, with those that they are to run beside: what
-// stands in for a view depends on all of them. It returns what is wrong with rules,
-// each a *rule.Error, with the place in the rule's file where it can be told. A rule
-// that its file disables is judged as if it ran alone.
+// stands in for a view depends on all of them. It returns what is wrong with rules, and
+// with those beside that run without them, each a *rule.Error, with the place in the
+// rule's file where it can be told. A rule that its file disables is judged as if it ran
+// alone.
 func Validate(ctx context.Context, open func(context.Context) (Session, error), rules, beside []rule.Rule) (problems []error, err error) {
 	together := Options{Open: open, Rules: slices.Concat(rules, beside)}
 	wrong, err := prepare(ctx, together)
@@ -37,6 +38,31 @@ func Validate(ctx context.Context, open func(context.Context) (Session, error), 
 		if wrong[i] != nil {
 			problems = append(problems, wrong[i])
 		}
+	}
+	stopped, err := stoppedBy(ctx, open, beside, wrong[len(rules):])
+	return append(problems, stopped...), err
+}
+
+// stoppedBy is what is wrong with rules beside others, and is not without them.
+func stoppedBy(ctx context.Context, open func(context.Context) (Session, error), rules []rule.Rule, wrong []error) (problems []error, err error) {
+	if !slices.ContainsFunc(wrong, func(err error) bool { return err != nil }) {
+		return nil, nil
+	}
+	without, err := prepare(ctx, Options{Open: open, Rules: rules})
+	if err != nil {
+		return nil, err
+	}
+	for i, err := range wrong {
+		if err == nil || without[i] != nil {
+			continue
+		}
+		var e *rule.Error
+		if errors.As(err, &e) {
+			told := *e
+			told.Hint = "it runs without the rules that are validated"
+			err = &told
+		}
+		problems = append(problems, err)
 	}
 	return problems, nil
 }

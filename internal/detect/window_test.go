@@ -191,6 +191,28 @@ func TestCTEBesideOthers(t *testing.T) {
 			t.Errorf("%s beside %d: %v, and %+v", test.r.ID, len(test.beside), problems, s)
 		}
 	}
+	// So are the others, unless they do not run without it either.
+	for _, test := range []struct {
+		name          string
+		rules, beside []rule.Rule
+		want          string
+	}{
+		{"it stops another", all, []rule.Rule{one, three}, "test.yaml:4:6: VIEWs and/or subqueries nested too deep (it runs without the rules that are validated)"},
+		{"another one does", []rule.Rule{one}, []rule.Rule{all[0], three}, ""},
+	} {
+		problems, err := detect.Validate(t.Context(), l.open, test.rules, test.beside)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got string
+		for _, p := range problems {
+			line, _, _ := strings.Cut(p.Error(), "\n")
+			got += line
+		}
+		if got != test.want {
+			t.Errorf("%s: %s", test.name, got)
+		}
+	}
 	e := l.engine(detect.Options{Rules: append(all, one)})
 	l.append(l.exec(1, "/usr/bin/ls", "ls"))
 	found := 0
