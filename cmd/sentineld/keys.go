@@ -41,10 +41,26 @@ func (i *interruptible) Read(p []byte) (n int, err error) {
 type keyReader struct {
 	r         io.Reader
 	waiting   []byte
+	cancel    string // what is left of cancelLine
 	cancelled bool
 }
 
+const (
+	ctrlC                  = 3
+	toEnd, killLine, enter = "\x05", "\x15", "\r"
+
+	// cancelLine ends a sequence that was begun, as with Esc, and leaves an empty line:
+	// any letter ends one, and none that term.Terminal knows ends with z.
+	cancelLine = "z" + toEnd + killLine + enter
+)
+
 func (k *keyReader) Read(p []byte) (int, error) {
+	if k.cancel != "" {
+		// Byte by byte: behind one that is no UTF-8 term.Terminal reads before it goes on.
+		n := copy(p, k.cancel[:1])
+		k.cancel = k.cancel[n:]
+		return n, nil
+	}
 	if len(k.waiting) == 0 {
 		var buf [256]byte
 		n, err := k.r.Read(buf[:])
@@ -53,10 +69,9 @@ func (k *keyReader) Read(p []byte) (int, error) {
 		}
 		k.waiting = append(k.waiting, buf[:n]...)
 	}
-	const ctrlC, toEnd, killLine, enter = 3, "\x05", "\x15", "\r"
 	if k.waiting[0] == ctrlC { // what was typed before it is read by now
-		k.waiting, k.cancelled = k.waiting[1:], true
-		return copy(p, toEnd+killLine+enter), nil
+		k.waiting, k.cancel, k.cancelled = k.waiting[1:], cancelLine, true
+		return k.Read(p)
 	}
 	until := bytes.IndexByte(k.waiting, ctrlC)
 	if until < 0 {

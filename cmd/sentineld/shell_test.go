@@ -73,6 +73,42 @@ func TestCtrlC(t *testing.T) {
 	}
 }
 
+// TestCtrlCWithinASequence cancels the line that Esc, or a part of a character, was typed
+// in, at once, and no other.
+func TestCtrlCWithinASequence(t *testing.T) {
+	for _, begun := range []string{"\x1b", "\x1b[", "\x1b[1;3", "\x1b[200", "\x1bO", "\xe2\x82", "\xf0\x9f\x98", "\xff"} {
+		in, typed := io.Pipe()
+		keys := &keyReader{r: in}
+		tty := term.NewTerminal(readWriter{keys, new(strings.Builder)}, prompt)
+		lines := make(chan string, 2)
+		read := func() {
+			line, err := tty.ReadLine()
+			if keys.takeCancelled() {
+				line += "cancelled"
+			}
+			if err != nil {
+				line += err.Error()
+			}
+			lines <- line
+		}
+		go read()
+		if _, err := io.WriteString(typed, "SELECT 1"+begun+"\x03"); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-lines; got != "cancelled" {
+			t.Errorf("%q: read %q", begun, got)
+		}
+		go read()
+		if _, err := io.WriteString(typed, "SELECT 2\r"); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-lines; got != "SELECT 2" {
+			t.Errorf("%q: then read %q", begun, got)
+		}
+		typed.Close()
+	}
+}
+
 // iotest gives some bytes at a time.
 type iotest struct {
 	r    io.Reader
