@@ -30,8 +30,8 @@ const (
 	drainTime = 5 * time.Second
 
 	// quietLeast is more than a busy machine keeps a program from running, and, where
-	// windows of FlushDelay are short, than the 20 ms and two windows after which
-	// procconn has handed an event on (its settleTime).
+	// windows of FlushDelay are short, than procconn.SettleTime and the two windows after
+	// which procconn has handed an event on.
 	quietLeast = 60 * time.Millisecond
 )
 

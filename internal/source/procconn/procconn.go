@@ -31,7 +31,21 @@
 // without having been forked is told as a gap; what never shows up is not.
 package procconn
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
+
+// SettleTime bounds how long before its exec event a new program can show in
+// /proc: so long an event is held, and two windows of FlushDelay at most. The kernel
+// sends the event last, a few microseconds later, but on a busy CPU another task may
+// have the next slice or two, 3 ms each.
+//
+// BUG(procconn): a process that is held up there for longer (a CPU quota that is
+// used up, up to 100 ms; a frozen cgroup; a tracer with PTRACE_O_TRACEEXEC) sends
+// it later. If just then details of the exec before are read, they are those of
+// the new program, and are told unless the next exec comes while they are held.
+const SettleTime = 20 * time.Millisecond
 
 // Causes of gaps.
 const (

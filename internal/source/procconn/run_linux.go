@@ -155,7 +155,7 @@ func (s *conn) rest(timer *time.Timer) {
 	if !s.take(true) {
 		return
 	}
-	timer.Reset(time.Duration(settleTime))
+	timer.Reset(SettleTime)
 	<-timer.C
 	s.socket.drain()
 	if !s.take(false) {

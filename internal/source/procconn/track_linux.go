@@ -10,15 +10,7 @@ import (
 	"github.com/sentineld/sentineld/internal/procfs"
 )
 
-// settleTime bounds how long before its exec event a new program can show in
-// /proc. The kernel sends the event last, a few microseconds later, but on a busy
-// CPU another task may have the next slice or two, 3 ms each.
-//
-// BUG(procconn): a process that is held up there for longer (a CPU quota that is
-// used up, up to 100 ms; a frozen cgroup; a tracer with PTRACE_O_TRACEEXEC) sends
-// it later. If just then details of the exec before are read, they are those of
-// the new program, and are told unless the next exec comes while they are held.
-const settleTime = int64(20 * time.Millisecond)
+const settleTime = int64(SettleTime)
 
 // startSlack is what a start may seem to be after its fork event by the error of
 // the clocks' offset.
