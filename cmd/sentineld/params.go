@@ -30,15 +30,16 @@ func parseParams(given []string) (params, error) {
 	for _, g := range given {
 		name, text, ok := strings.Cut(g, "=")
 		m := paramName.FindStringSubmatch(name)
+		wrong := func(err error) (params, error) { return nil, cli.Usage(&optionError{"param", g, err}) }
 		if !ok || m == nil {
-			return nil, cli.Usagef("--param=%s: want NAME=VALUE, for :NAME in the query", safe(g))
+			return wrong(errors.New("want NAME=VALUE, for :NAME in the query"))
 		}
 		if _, twice := p[m[1]]; twice {
-			return nil, cli.Usagef("--param=%s: %s has a value already", safe(g), m[1])
+			return wrong(fmt.Errorf("%s has a value already", m[1]))
 		}
 		value, err := paramValue(text)
 		if err != nil {
-			return nil, cli.Usagef("--param=%s: %w", safe(g), err)
+			return wrong(err)
 		}
 		p[m[1]] = value
 	}
@@ -83,19 +84,19 @@ func paramValue(text string) (any, error) {
 }
 
 // bind gives each parameter of the statement its value. Each must have one, and
-// each value a parameter.
-func (p params) bind(stmt *sqlite.Stmt) error {
+// each value a parameter. option is what gives one: --param or .param.
+func (p params) bind(stmt *sqlite.Stmt, option string) error {
 	var names []string
 	for i := range stmt.BindParamCount() {
 		param := stmt.BindParamName(i + 1)
 		m := paramName.FindStringSubmatch(param)
 		if m == nil || param == m[1] {
-			return cli.Usagef("query: a parameter without a name (write :name, and give it a value with --param name=VALUE)")
+			return cli.Usagef("query: a parameter without a name (write :name, and give it a value with %s name=VALUE)", option)
 		}
 		names = append(names, m[1])
 		value, ok := p[m[1]]
 		if !ok {
-			return cli.Usagef("query: parameter %s has no value (--param %s=VALUE gives it one)", param, m[1])
+			return cli.Usagef("query: parameter %s has no value (%s %s=VALUE gives it one)", param, option, m[1])
 		}
 		bindAny(stmt, i+1, value)
 	}
@@ -109,7 +110,7 @@ func (p params) bind(stmt *sqlite.Stmt) error {
 		} else if len(names) > 0 {
 			hint = "it has " + strings.Join(names, ", ")
 		}
-		return cli.Usagef("--param %s: %w (%s)", name, errUnused, hint)
+		return cli.Usagef("%s %s: %w (%s)", option, name, errUnused, hint)
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ func (q *queryCmd) Run(ctx context.Context, c *config.Config, std streams) error
 		}
 		q.SQL = string(b)
 	}
-	return q.answer(ctx, c, std, func(stmt *sqlite.Stmt) error { return p.bind(stmt) })
+	return q.answer(ctx, c, std, func(stmt *sqlite.Stmt) error { return p.bind(stmt, "--param") })
 }
 
 // answer prints what the query gives, and whether the record that it was run over
@@ -115,7 +115,7 @@ func (q *queryCmd) answer(ctx context.Context, c *config.Config, std streams, bi
 	case writeErr != nil:
 		return fmt.Errorf("query: %w", writeErr)
 	case errors.Is(err, store.ErrDeadline) && ctx.Err() == nil:
-		return fmt.Errorf("query: it ran for more than %v, and was stopped (--timeout gives it more)", q.Timeout)
+		return fmt.Errorf("query: it ran for more than %v, and was stopped (sentineld query --timeout gives it more)", q.Timeout)
 	case ctx.Err() != nil:
 		return errors.New("query: interrupted")
 	case err != nil:
@@ -127,7 +127,7 @@ func (q *queryCmd) answer(ctx context.Context, c *config.Config, std streams, bi
 		return err
 	}
 	if cut {
-		fmt.Fprintf(std.err, "there are more rows than --limit=%d\n", q.Limit)
+		fmt.Fprintf(std.err, "there are more rows than the limit of %d\n", q.Limit)
 	}
 	if readsView(q.SQL, reads, func(string) bool { return true }) {
 		question.gaps = !readsView(q.SQL, reads, func(view string) bool { return view != "gaps" })

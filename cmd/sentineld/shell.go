@@ -139,13 +139,13 @@ func (sh *shell) line(ctx context.Context, line string) (leave bool) {
 
 // bind gives a statement those of the values that it asks for.
 func (sh *shell) bind(stmt *sqlite.Stmt) error {
-	if err := sh.params.bind(stmt); !errors.Is(err, errUnused) {
+	if err := sh.params.bind(stmt, ".param"); !errors.Is(err, errUnused) {
 		return err
 	}
 	return nil
 }
 
-func (sh *shell) complain(err error) { fmt.Fprintln(sh.std.err, "error: "+err.Error()) }
+func (sh *shell) complain(err error) { fmt.Fprintln(sh.std.err, "error: "+inShell(err).Error()) }
 
 const shellHelp = `.tables            the views
 .schema [VIEW]     their columns
@@ -238,9 +238,11 @@ func (sh *shell) setParam(arg string) error {
 		}
 		return nil
 	}
-	if _, ok := sh.params[arg]; ok {
-		delete(sh.params, arg)
-		return nil
+	if m := paramName.FindStringSubmatch(arg); m != nil {
+		if _, ok := sh.params[m[1]]; ok {
+			delete(sh.params, m[1])
+			return nil
+		}
 	}
 	p, err := parseParams([]string{arg})
 	maps.Copy(sh.params, p)

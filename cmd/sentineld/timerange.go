@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -20,23 +21,44 @@ type rangeFlags struct {
 // parse reads the flags as they are meant at now.
 func (f rangeFlags) parse(now time.Time) (r store.TimeRange, err error) {
 	for _, p := range []struct {
-		flag, text string
-		to         *int64
-	}{{"--since", f.Since, &r.Since}, {"--until", f.Until, &r.Until}} {
+		option, text string
+		to           *int64
+	}{{"since", f.Since, &r.Since}, {"until", f.Until, &r.Until}} {
 		if p.text == "" {
 			continue
 		}
 		if *p.to, err = parseTime(p.text, now); err != nil {
-			return r, cli.Usagef("%s=%s: %w", p.flag, safe(p.text), err)
+			return r, cli.Usage(&optionError{p.option, p.text, err})
 		}
 	}
 	if r.Since > now.UnixNano() {
-		return r, cli.Usagef("--since=%s: TIME is in the future", safe(f.Since))
+		return r, cli.Usage(&optionError{"since", f.Since, errors.New("TIME is in the future")})
 	}
 	if r.Since != 0 && r.Until != 0 && r.Since >= r.Until {
-		return r, cli.Usagef("--since=%s is not before --until=%s", safe(f.Since), safe(f.Until))
+		return r, cli.Usage(&optionError{"since", f.Since, fmt.Errorf("it is not before the end, %s", safe(f.Until))})
 	}
 	return r, nil
+}
+
+// optionError is what is wrong with the value of an option of query, which is a flag of
+// the command and a command of the shell.
+type optionError struct {
+	option, value string
+	err           error
+}
+
+// Error names the flag.
+func (e *optionError) Error() string {
+	return fmt.Sprintf("--%s=%s: %v", e.option, safe(e.value), e.err)
+}
+
+// inShell is err for who asked in the shell.
+func inShell(err error) error {
+	var e *optionError
+	if errors.As(err, &e) {
+		return fmt.Errorf(".%s %s: %w", e.option, safe(e.value), e.err)
+	}
+	return err
 }
 
 // apply narrows the session.
