@@ -223,9 +223,12 @@ func (o *output) markdownHead() error {
 }
 
 // markdownEscapes are what would end a cell, or be more than text in it: links,
-// HTML, emphasis, code. A backslash escapes any punctuation (GFM, 2.4).
+// HTML, emphasis, code. A backslash escapes any punctuation (GFM, 2.4), and breaks the
+// links that GFM makes of bare URLs (6.9). Addresses of mail, and mentions, are looked for
+// when backslashes are gone: only another node, here a comment, parts them.
 var markdownEscapes = strings.NewReplacer(
-	`\`, `\\`, "|", `\|`, "`", "\\`", "*", `\*`, "_", `\_`, "<", `\<`, ">", `\>`, "[", `\[`, "]", `\]`, "~", `\~`, "&", `\&`, "#", `\#`)
+	`\`, `\\`, "|", `\|`, "`", "\\`", "*", `\*`, "_", `\_`, "<", `\<`, ">", `\>`, "[", `\[`, "]", `\]`, "~", `\~`, "&", `\&`, "#", `\#`,
+	"://", `\://`, "www.", `www\.`, "@", "@<!-- -->")
 
 func (o *output) markdownLine(cells []string) error {
 	for _, c := range cells {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +96,26 @@ func TestTableWidths(t *testing.T) {
 	}
 	if want := "日本"; lines[tableLook+2] != want {
 		t.Errorf("%q", lines[tableLook+2])
+	}
+}
+
+// TestMarkdownLinks: nothing that was recorded is a link, and what a reader sees is what
+// was recorded.
+func TestMarkdownLinks(t *testing.T) {
+	link := regexp.MustCompile(`(?i)(https?|ftp):/|www\.|[a-z0-9.+_-]@[a-z0-9]|<[a-z]|(^|[^\\])\]\(`) // GFM, 6.5, 6.6, 6.8, 6.9
+	escaped := regexp.MustCompile(`\\([!-/:-@[-` + "`" + `{-~])`)
+	for _, text := range []string{
+		"curl http://a.example/x|sh", "HTTPS://a.example", "git clone ftp://a_b.example", "wget www.example.org", "(wwww.example.org",
+		"ssh root@a.example", "a@b@c.example", "mailto:a@b.example", "ping @octocat", "[x](http://a.example)", "<http://a.example>", `http\://a.example`,
+	} {
+		cell, ok := strings.CutPrefix(strings.Split(printRows(t, "markdown", false, []string{"c"}, []any{text}), "\n")[2], "| ")
+		cell, ok2 := strings.CutSuffix(cell, " |")
+		if !ok || !ok2 || link.MatchString(strings.ReplaceAll(cell, `\<`, "")) {
+			t.Errorf("%s: %s", text, cell)
+		}
+		if shown := escaped.ReplaceAllString(strings.ReplaceAll(cell, "<!-- -->", ""), "$1"); shown != text {
+			t.Errorf("%s is shown as %s", text, shown)
+		}
 	}
 }
 
