@@ -115,7 +115,7 @@ func TestProcmondWithoutFailures(t *testing.T) {
 			var log bytes.Buffer
 			a := quietAgent(t, health.Collector{})
 			a.o.Failures = true
-			a.o.Link = linkOptions{Socket: socket, Given: []string{"--env", "--source"}, Log: slog.New(slog.NewTextHandler(&log, nil))}
+			a.o.Link = linkOptions{Socket: socket, Given: []string{"collector.env (flag)", "collector.source (SENTINELD_COLLECTOR_SOURCE)"}, Log: slog.New(slog.NewTextHandler(&log, nil))}
 			a.link = newLink(a.o.Link, make(chan pipeline.Item, 1))
 			a.link.opened = a.opened
 			for i, p := range procmonds {
@@ -147,7 +147,7 @@ func TestProcmondWithoutFailures(t *testing.T) {
 				a.link.hangUp()
 				stop()
 			}
-			if !strings.Contains(log.String(), `msg="the procmond that runs has options of its own"`) || !strings.Contains(log.String(), `not_used="--env --source"`) {
+			if !strings.Contains(log.String(), `msg="the procmond that runs has options of its own"`) || !strings.Contains(log.String(), `not_used="collector.env (flag), collector.source (SENTINELD_COLLECTOR_SOURCE)"`) {
 				t.Error(log.String())
 			}
 		})

@@ -30,7 +30,7 @@ type linkOptions struct {
 	Socket  string   // of a running procmond; tried first
 	Program string   // "" = beside this program, else in PATH
 	Args    []string // of `procmond run --stdio`
-	Given   []string // flags among them that a person gave: one that runs already does not get them
+	Given   []string // options among them, and Program, that somebody set, and where: one that runs already does not get them
 	Stderr  io.Writer
 	Log     *slog.Logger
 }
@@ -150,7 +150,7 @@ func (l *link) connect(ctx context.Context, serving bool) (io.ReadWriteCloser, *
 		if conn, err := (&net.Dialer{}).DialContext(ctx, "unix", l.o.Socket); err == nil {
 			l.o.Log.Info("using the procmond that runs", "socket", l.o.Socket)
 			if len(l.o.Given) > 0 {
-				l.o.Log.Warn("the procmond that runs has options of its own", "socket", l.o.Socket, "not_used", strings.Join(l.o.Given, " "))
+				l.o.Log.Warn("the procmond that runs has options of its own", "socket", l.o.Socket, "not_used", strings.Join(l.o.Given, ", "))
 			}
 			return conn, nil, nil
 		} else if errors.Is(err, os.ErrPermission) {

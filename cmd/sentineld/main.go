@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil && k.Command() != "version" { // which is asked when something is wrong
 		return cli.Usage(err)
 	}
-	k.Bind(&loaded.Config)
+	k.Bind(&loaded, &loaded.Config)
 	k.Bind(streams{stdin, stdout, stderr})
 	k.Bind(cli.Logging{LogLevel: loaded.Log.Level, LogFormat: loaded.Log.Format}.Logger(stderr))
 	k.BindTo(ctx, (*context.Context)(nil))

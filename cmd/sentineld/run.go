@@ -46,24 +46,26 @@ func (r *runCmd) flags(m map[string]string) {
 	given(m, "collector.poll_interval", r.PollInterval)
 }
 
-// procmondFlags are those that were given for procmond, but for what its status tells.
-func (r *runCmd) procmondFlags() (names []string) {
-	for name, on := range map[string]bool{
-		"--source": r.Source != "", "--env": len(r.Env) > 0, "--btf": r.BTF != "", "--poll-interval": r.PollInterval != "", "--procmond": r.Procmond != "",
-	} {
-		if on {
-			names = append(names, name)
+// forProcmond are the options that somebody set for a procmond that is started, and where,
+// but for what the status of one that runs tells.
+func forProcmond(origins map[string]string) (given []string) {
+	for path, origin := range origins {
+		switch {
+		case !strings.HasPrefix(path, "collector.") || origin == "default":
+		case path == "collector.socket" || path == "collector.exec_failures":
+		default:
+			given = append(given, path+" ("+origin+")")
 		}
 	}
-	slices.Sort(names)
-	return names
+	slices.Sort(given)
+	return given
 }
 
 // Run runs the agent until a signal.
-func (r *runCmd) Run(ctx context.Context, c *config.Config, log *slog.Logger, std streams) error {
+func (r *runCmd) Run(ctx context.Context, c *config.Loaded, log *slog.Logger, std streams) error {
 	drain, abort, stop := cli.Signals(ctx)
 	defer stop()
-	rules, problems := loadRules(c)
+	rules, problems := loadRules(&c.Config)
 	if len(problems) > 0 {
 		return cli.Usage(errors.Join(problems...))
 	}
@@ -71,7 +73,8 @@ func (r *runCmd) Run(ctx context.Context, c *config.Config, log *slog.Logger, st
 		DataDir: c.DataDir, Rules: rules, Deadline: c.Detect.Deadline, Fold: c.Alerts.Fold,
 		BatchRows: c.Store.BatchRows, BatchDelay: c.Store.BatchDelay, Log: log,
 		Link: linkOptions{
-			Socket: c.Collector.Socket, Program: c.Collector.Procmond, Args: procmondArgs(c), Given: r.procmondFlags(), Stderr: std.err, Log: log,
+			Socket: c.Collector.Socket, Program: c.Collector.Procmond, Args: procmondArgs(&c.Config), Given: forProcmond(c.Origins),
+			Stderr: std.err, Log: log,
 		},
 		Failures: c.Collector.ExecFailures,
 	}
