@@ -22,8 +22,8 @@ import (
 )
 
 // output prints rows of named columns: as a table for people, as one JSON
-// object a line, as CSV, or as a table of Markdown. Rows are printed as they come; only a table looks at
-// the first ones together, for the widths.
+// object a line, as CSV, or as a table of Markdown. Rows are printed as they come;
+// only a table for people looks at the first ones together, for the widths.
 type output struct {
 	w       *bufio.Writer
 	mode    string

@@ -9,12 +9,11 @@ import (
 // ParseCgroup decodes /proc/PID/cgroup (cgroups(7)): lines of
 // HIERARCHY:CONTROLLERS:PATH. The path is that of the unified hierarchy (v2)
 // unless it is the root there; else that of the first v1 hierarchy, in the order
-// of v1Order, in which it is not. The
-// container id comes from the path, or, on hybrid systems whose unified
-// hierarchy stops at the runtime's service, from that of v1. onV1 tells that one of
-// the two rests on v1, where a process on its way out is shown in the root. ok is
-// false when there is no line to read. The paths are whole only in the host's cgroup
-// namespace: see HostCgroups.
+// of v1Order, in which it is not. The container id comes from the path, or, on
+// hybrid systems whose unified hierarchy stops at the runtime's service, from that
+// of v1. onV1 tells that one of the two rests on v1, where a process on its way out
+// is shown in the root. ok is false when there is no line to read. The paths are
+// whole only in the host's cgroup namespace: see HostCgroups.
 func ParseCgroup(b []byte) (path, containerID string, onV1, ok bool) {
 	var v2, v1 []byte
 	best := len(v1Order) + 1
