@@ -65,8 +65,8 @@ func rank(controllers []byte) int {
 // ends outside of any, in v1, the path that a hybrid system has beside it: 64 hex
 // digits that are a whole level (cgroupfs driver), or a level's last part after
 // a '-' as in docker-ID.scope (systemd driver) or a ':' (containerd with the
-// systemd driver's name on cgroupfs). It is "" when there is none, and for
-// conmon, which watches a container from outside.
+// systemd driver's name on cgroupfs). It is "" when there is none. conmon watches
+// a container from outside: it is in the one, if any, that its own cgroup is in.
 func ContainerID(cgroupPath, v1 string) string {
 	id, final := containerOf(cgroupPath)
 	if !final {
@@ -74,6 +74,10 @@ func ContainerID(cgroupPath, v1 string) string {
 	}
 	return id
 }
+
+// podParent is where Podman puts pods with the cgroupfs driver, each named by 64 hex
+// digits, which are no container's; that of a container has libpod- before them.
+const podParent = "/libpod_parent"
 
 // containerOf also tells whether the answer is final.
 func containerOf(path string) (id string, final bool) {
@@ -87,12 +91,13 @@ func containerOf(path string) (id string, final bool) {
 		prefix, id := level[:len(level)-64], level[len(level)-64:]
 		switch {
 		case strings.HasSuffix(prefix, "conmon-"):
-			return "", true
+			final = true
+		case prefix == "" && strings.HasSuffix(path, podParent):
 		case prefix == "" || strings.HasSuffix(prefix, "-") || strings.HasSuffix(prefix, ":"):
 			return id, true
 		}
 	}
-	return "", false
+	return "", final
 }
 
 func isHex(s string) bool {
