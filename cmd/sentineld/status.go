@@ -26,8 +26,8 @@ type statusCmd struct {
 	Output string `short:"o" help:"table (readable lines) or json (default: lines on a terminal, else json)." enum:",table,json" default:""`
 }
 
-// Run asks the agent, and the store. Exit code 3: degraded, or no agent runs;
-// 1: the agent has failed.
+// Run asks the agent, and the store. Exit code 3: degraded, the store cannot be
+// read, or no agent runs; 1: the agent has failed.
 func (s *statusCmd) Run(ctx context.Context, c *config.Config, std streams) error {
 	a, err := askAgent(ctx, c.DataDir)
 	if errors.Is(err, errNoAgent) {
@@ -40,6 +40,8 @@ func (s *statusCmd) Run(ctx context.Context, c *config.Config, std streams) erro
 			return err
 		}
 		a.Store.Error = err.Error()
+		a.State = a.State.Worse(health.Degraded)
+		a.Reasons = append(a.Reasons, "the store cannot be read: "+err.Error())
 	}
 	if outputMode(std.out, s.Output) == "json" {
 		b, err := json.Marshal(a)

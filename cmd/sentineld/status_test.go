@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"log/slog"
 	"os"
 	"strings"
@@ -133,7 +132,8 @@ func TestStatusOfAgent(t *testing.T) {
 	}
 }
 
-// TestStatusOfBrokenStore: an agent runs, and its store cannot be read.
+// TestStatusOfBrokenStore: an agent runs that finds nothing wrong, and its store
+// cannot be read.
 func TestStatusOfBrokenStore(t *testing.T) {
 	t.Setenv("SENTINELD_CONFIG", emptyConfig(t))
 	dir, err := os.MkdirTemp("", "s")
@@ -141,15 +141,24 @@ func TestStatusOfBrokenStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	stop, err := serveControl(dir, func() health.Agent { return fullStatus(dir) }, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(stop)
-	var out bytes.Buffer
-	err = run(context.Background(), []string{"status", "--data-dir", dir, "-o", "table"}, strings.NewReader(""), &out, &out)
-	if code := cli.ExitCode(err); code != 3 || !strings.Contains(out.String(), "cannot be read: no store in "+dir) {
-		t.Errorf("code %d, %v: %s", code, err, out.String())
+	for _, test := range []struct {
+		state health.State
+		code  int
+		head  string
+	}{{health.Healthy, 3, "▲ degraded\n"}, {health.Degraded, 3, "▲ degraded\n"}, {health.Failed, 1, "✗ failed\n"}} {
+		a := fullStatus(dir)
+		a.State = test.state
+		stop, err := serveControl(dir, func() health.Agent { return a }, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		err = run(t.Context(), []string{"status", "--data-dir", dir, "-o", "table"}, strings.NewReader(""), &out, &out)
+		text := out.String()
+		if code := cli.ExitCode(err); code != test.code || !strings.HasPrefix(text, test.head) || !strings.Contains(text, "  ! the store cannot be read: no store in "+dir) {
+			t.Errorf("%s: code %d, %v: %s", test.state, code, err, text)
+		}
+		stop()
 	}
 }
 
