@@ -236,15 +236,28 @@ type Gap struct {
 }
 
 // Newest is until when a batch tells what happened, Unix ns; 0 = of no time. What
-// happened before a hash, before a counted loss was told, or before a snapshot saw a
-// process, may still be on its way.
+// happened before a hash, before a counted loss or one of a single kind was told, or
+// before a snapshot saw a process, may still be on its way.
 func Newest(batch []Event) (at int64) {
+	at = NewestEvent(batch)
 	for i := range batch {
 		switch e := &batch[i]; {
-		case e.Kind == KindHash, e.Source == SourceSnapshot:
-		case e.Gap != nil && !e.Known.Has(KnownLost):
+		case e.Gap == nil:
+		case e.Known.Has(KnownLost):
+			at = max(at, e.Time)
+		case e.Gap.Of == 0:
 			at = max(at, e.Gap.Until)
-		default:
+		}
+	}
+	return at
+}
+
+// NewestEvent is when the newest of what happened in a batch did, Unix ns; 0 = nothing
+// did. What happened before that was told before. A gap does not count: it may be told
+// ahead of events from before its end that still wait in the source.
+func NewestEvent(batch []Event) (at int64) {
+	for i := range batch {
+		if e := &batch[i]; e.Kind != KindHash && e.Kind != KindGap && e.Source != SourceSnapshot {
 			at = max(at, e.Time)
 		}
 	}

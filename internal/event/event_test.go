@@ -385,16 +385,23 @@ func TestGoldenCodec(t *testing.T) {
 func TestNewest(t *testing.T) {
 	gap := Event{Kind: KindGap, Source: SourceAgent, Time: 10, Gap: &Gap{Until: 50}}
 	counted := Event{Kind: KindGap, Source: SourceEBPF, Known: KnownLost, Time: 20, Gap: &Gap{Until: 90, Lost: 3}}
+	blind := Event{Kind: KindGap, Source: SourceEBPF, Time: 30, Gap: &Gap{Until: 95, Of: KindExecFailed}}
 	exit := Event{Kind: KindExit, Source: SourceEBPF, Time: 40}
+	hash := Event{Kind: KindHash, Source: SourceEBPF, Time: 99}
+	found := Event{Kind: KindExec, Source: SourceSnapshot, Time: 99}
 	for _, test := range []struct {
-		batch []Event
-		want  int64
+		batch       []Event
+		want, event int64
 	}{
-		{nil, 0}, {[]Event{exit}, 40}, {[]Event{gap, exit}, 50}, {[]Event{counted}, 20}, {[]Event{exit, counted}, 40},
-		{[]Event{{Kind: KindHash, Source: SourceEBPF, Time: 99}, {Kind: KindExec, Source: SourceSnapshot, Time: 99}, exit}, 40},
+		{nil, 0, 0}, {[]Event{exit}, 40, 40}, {[]Event{gap, exit}, 50, 40}, {[]Event{exit, gap}, 50, 40}, {[]Event{gap}, 50, 0},
+		{[]Event{counted}, 20, 0}, {[]Event{exit, counted}, 40, 40}, {[]Event{blind}, 0, 0}, {[]Event{blind, exit}, 40, 40},
+		{[]Event{hash, found, exit}, 40, 40},
 	} {
 		if got := Newest(test.batch); got != test.want {
 			t.Errorf("%+v reach to %d, want %d", test.batch, got, test.want)
+		}
+		if got := NewestEvent(test.batch); got != test.event {
+			t.Errorf("the newest event of %+v is of %d, want %d", test.batch, got, test.event)
 		}
 	}
 }

@@ -82,7 +82,7 @@ type Pipeline struct {
 	Events uint64 `json:"events"` // received since the start
 	Stored uint64 `json:"stored"` // in the store, durable
 	Queued int    `json:"queued"` // received and not yet stored
-	Newest int64  `json:"newest"` // time of the newest event of the latest batch that was stored, Unix ns
+	Newest int64  `json:"newest"` // time of the newest event, but for gaps, of the latest batch that was stored, Unix ns
 	LagNS  int64  `json:"lag_ns"` // its age at that time
 }
 

@@ -179,7 +179,7 @@ func (p *Pipeline) flush(ctx context.Context) error {
 	if n := len(p.batch); n > 0 {
 		p.stored.Add(uint64(n))
 		p.queued.Add(-int64(n))
-		if at := event.Newest(p.batch); at != 0 {
+		if at := event.NewestEvent(p.batch); at != 0 {
 			p.newest.Store(at)
 			p.lag.Store(time.Now().UnixNano() - at)
 		}

@@ -149,6 +149,30 @@ func TestBatchByDelay(t *testing.T) {
 	})
 }
 
+// TestNewest: a gap that is told ahead of what still waits in the source does not say
+// that everything from before its end is stored.
+func TestNewest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t.Context(), Options{})
+		told := events(1, 1)
+		at := told[0].Time
+		for i, of := range []event.Kind{event.KindExecFailed, 0} {
+			told = append(told, event.Event{
+				Kind: event.KindGap, Known: event.KnownTime, Time: at, StartNS: uint64(i + 2), Gap: &event.Gap{Until: at + int64(time.Hour), Of: of},
+			})
+		}
+		r.in <- r.item(1, told)
+		close(r.in)
+		if err := <-r.end; err != nil {
+			t.Error(err)
+		}
+		r.disk.want(t, "append 1,2,3 at s/1", "ack 1")
+		if s, _ := r.Status(); s.Newest != at {
+			t.Errorf("the newest event is of %v, want %v", time.Unix(0, s.Newest), time.Unix(0, at))
+		}
+	})
+}
+
 func TestBatchByRows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := run(t.Context(), Options{BatchRows: 3, BatchDelay: time.Hour})
