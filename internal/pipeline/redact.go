@@ -275,8 +275,9 @@ func suspicious(s string) bool {
 			found = letter(i-1, 't') && letter(i-2, 'u')
 		case 'b', 'B': // bearer; identified by
 			found = letter(i+1, 'e') && letter(i+2, 'a') || letter(i+1, 'y') && i+2 < len(s) && strings.IndexByte(" \t\n=(", s[i+2]) >= 0
-		case '=': // sig, signature; a personal access token; command, rsh
-			found = letter(i-1, 'd') && letter(i-2, 'n') || letter(i-1, 'h') && letter(i-2, 's') || letter(i-1, 'g') && letter(i-2, 'i') || letter(i-1, 'e') && letter(i-2, 'r') || is(i-1, 'T') && is(i-2, 'A')
+		case '=': // sig, signature; a personal access token; command, rsh; ETCDCTL_USER; BUNDLE_GITHUB__COM, __IO
+			found = letter(i-1, 'd') && letter(i-2, 'n') || letter(i-1, 'h') && letter(i-2, 's') || letter(i-1, 'g') && letter(i-2, 'i') || letter(i-1, 'e') && letter(i-2, 'r') || is(i-1, 'T') && is(i-2, 'A') ||
+				is(i-1, 'R') && is(i-5, '_') || is(i-1, 'M') && is(i-4, '_') || is(i-1, 'O') && is(i-3, '_')
 		case '@': // scheme://user:password@host
 			found = true
 		case 'x': // xox.-, xapp-

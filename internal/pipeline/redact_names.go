@@ -14,10 +14,12 @@ type nature uint8
 const (
 	harmless nature = iota
 	secret
-	pass    // a digit is the number of a pass over the data: ffmpeg -pass 1
-	workDir // pwd and pw: a path is a directory
-	keyFile // private key, credentials: a path is a file
-	pinCode // up to two digits are a pin of a chip
+	pass        // a digit is the number of a pass over the data: ffmpeg -pass 1
+	workDir     // pwd and pw: a path is a directory
+	keyFile     // private key, credentials: a path is a file
+	pinCode     // up to two digits are a pin of a chip
+	userPass    // name and password with a colon between
+	accessToken // a pattern of text has characters that no token has
 )
 
 // lastWords are secrets whatever stands before them.
@@ -55,7 +57,7 @@ var flagHarmless = map[string]bool{"with": true, "same": true, "cpu": true, "vcp
 
 // keysOf are the words that make a key behind them one that opens something.
 var keysOf = map[string]nature{
-	"api": secret, "access": secret, "secret": secret, "private": keyFile, "auth": secret, "account": secret, "shared": secret,
+	"api": secret, "access": secret, "secret": secret, "private": keyFile, "auth": secret, "account": secret, "shared": secret, "fernet": secret, "unseal": secret,
 	"subscription": secret, "preshared": secret, "application": secret, "functions": secret, "decryption": secret, "hmac": secret,
 	"encryption": secret, "encrypt": secret, "master": secret, "signing": secret, "storage": secret, "session": secret, "psk": secret, "wep": secret,
 }
@@ -81,7 +83,7 @@ var asks = map[string]bool{
 // exactNames are variables that the words do not tell.
 var exactNames = map[string]bool{
 	"rediscli_auth": true, "composer_auth": true, "docker_auth_config": true, "npm_config__auth": true, "_auth": true, "gh_pat": true,
-	"github_pat": true, "vault_unseal_key": true, "sas_token": true, "django_secret_key": true, "secret_key_base": true,
+	"github_pat": true, "azure_devops_ext_pat": true, "secret_key_base": true,
 	"secret-string": true, "secretstring": true,
 }
 
@@ -141,6 +143,14 @@ func natureOf(name string) nature {
 		name = name[len(name)-maxName:]
 	}
 	name = strings.TrimRight(name, "0123456789")
+	if n := natureOfWords(name); n != harmless {
+		return n
+	}
+	return natureOfVariable(name)
+}
+
+// natureOfWords is by the words at the end of a name, or by exactNames.
+func natureOfWords(name string) nature {
 	rest, last := lastWord(name)
 	if len(last) < 2 {
 		return harmless
@@ -168,8 +178,11 @@ func natureOf(name string) nature {
 	}
 	_, before := lastWord(rest)
 	folded, _ = lower(&buf, before)
-	if harmlessBefore[string(folded)] {
+	switch {
+	case harmlessBefore[string(folded)]:
 		return harmless
+	case n == workDir && accounts[string(folded)]:
+		return secret
 	}
 	return n
 }
@@ -188,6 +201,9 @@ func natureOfEnd(word []byte) nature {
 		if before > 0 && string(word[before:]) == e.end {
 			if harmlessBefore[string(word[:before])] || endsHarmless[string(word)] {
 				return harmless
+			}
+			if e.nature == workDir && accounts[string(word[:before])] {
+				return secret
 			}
 			return e.nature
 		}
@@ -268,6 +284,11 @@ func isPlain(v string, n nature) bool {
 		return v[0] == '/' || isDrive(v) || v == "." || strings.HasPrefix(v, "./")
 	case keyFile:
 		return isKeyFile(v)
+	case userPass:
+		_, password, found := strings.Cut(v, ":")
+		return !found || password == "" || strings.HasPrefix(password, "//")
+	case accessToken:
+		return strings.ContainsAny(v, "*?^$[](){}|\\ ")
 	case pinCode:
 		return len(v) <= 2 && isDigit(v[0]) && isDigit(v[len(v)-1])
 	}

@@ -293,6 +293,9 @@ func FuzzRedact(f *testing.F) {
 		f.Add(l.given, "", "A=b\x00TOKEN=x\x00", false)
 	}
 	f.Add("mAriAdB -p2", "", "", false)
+	for _, v := range strings.Fields(secretVariables + harmlessVariables) {
+		f.Add("tool\x00"+v+"\x00", "", v+"\x00", false)
+	}
 	f.Add("AuthoriZAtion:0\" ", "", "", false)
 	f.Add("sh\x00-c\x00mysql -p'a'\"b\"c\\", "/bin/sh", "X=http://a:b@c\x00", true)
 	r := newRedactor(f, RedactOptions{Programs: []string{"mytool:-k"}})
