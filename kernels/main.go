@@ -48,6 +48,7 @@ type lab struct {
 	only     *regexp.Regexp
 	chosen   choice
 	timeout  time.Duration
+	accel    string
 }
 
 // choice is what of the suite a guest runs.
@@ -87,7 +88,9 @@ func matrix(ctx context.Context, args []string, out, log io.Writer) error {
 	flags.StringVar(&l.chosen.backends, "backends", "ebpf", "backends to run the scenarios with, joined by commas")
 	flags.StringVar(&l.chosen.scenarios, "scenarios", "", "only scenarios whose name matches this regular expression")
 	flags.StringVar(&l.chosen.tests, "tests", "", "only Go tests of packages whose directory matches this regular expression")
-	flags.DurationVar(&l.timeout, "timeout", 40*time.Minute, "of one boot")
+	flags.DurationVar(&l.timeout, "timeout", 90*time.Minute, "of one boot")
+	flags.StringVar(&l.accel, "accel", "tcg,thread=single,tb-size=256",
+		"how QEMU runs the guest; with tcg,thread=multi its CPUs run beside each other, which is faster, but QEMU 7.2 loses track of a kernel that changes its own code")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -263,6 +266,6 @@ func (l *lab) boot(ctx context.Context, t target, b boot) (*outcome, error) {
 	}
 	defer f.Close()
 	l.say("%s (%s): %s", t.name, release(t.image), b.name)
-	o := t.machine.boot(ctx, b, l.chosen, l.timeout, f)
+	o := t.machine.boot(ctx, b, l.chosen, l.accel, l.timeout, f)
 	return o, ctx.Err()
 }

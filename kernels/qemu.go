@@ -41,13 +41,13 @@ type outcome struct {
 
 // boot starts the guest with b and reads its console until it is off. Whatever
 // goes wrong is among the outcome's problems. The console is copied to log.
-func (m machine) boot(ctx context.Context, b boot, chosen choice, timeout time.Duration, log io.Writer) *outcome {
+func (m machine) boot(ctx context.Context, b boot, chosen choice, accel string, timeout time.Duration, log io.Writer) *outcome {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	q := qemu[m.arch]
 	cmdline := fmt.Sprintf("console=%s panic=-1 oops=panic loglevel=4 nowatchdog %s guest.time=%d guest.boot=%s guest.tests=%s guest.backends=%s guest.scenarios=%s",
 		q.console, b.kernel, time.Now().Unix(), strings.ReplaceAll(b.name, " ", "_"), chosen.tests, chosen.backends, chosen.scenarios)
-	args := append([]string{"-accel", "tcg,thread=multi,tb-size=256", "-m", "1024", "-smp", "2", "-nodefaults", "-no-user-config",
+	args := append([]string{"-accel", accel, "-m", "1024", "-smp", "2", "-nodefaults", "-no-user-config",
 		"-display", "none", "-no-reboot", "-serial", "stdio", "-kernel", m.image, "-initrd", m.initramfs, "-append", cmdline}, q.args...)
 	var o outcome
 	begin := time.Now()
