@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -62,7 +63,7 @@ type HashStats struct {
 }
 
 // fileID tells one content of a file from every other, as far as a file system
-// does: a change sets ctime, which nobody can set back.
+// does: a change sets ctime, which nobody can set back. Not all do: see untraced.
 type fileID struct {
 	dev, inode, size uint64
 	mtime, ctime     int64
@@ -77,7 +78,8 @@ type waiting struct {
 	time            int64  // of the exec event
 	exe             string // "" where it is not known
 	file            fileID
-	times           bool // file is known whole, not only dev and inode
+	times           bool   // file is known whole, not only dev and inode
+	n               uint64 // its place in the order of asking, from 1 on
 }
 
 // hasher adds the hash of the executable to exec events. What it remembers it
@@ -91,6 +93,7 @@ type hasher struct {
 	// found running, and goes first. Each has a capacity of Queue.
 	execs, found chan *waiting
 	results      chan event.Event // capacity resultsMax; beyond it the worker waits
+	asked        atomic.Uint64    // how many have waited so far; add alone counts it up
 
 	files, bytes, hits atomic.Uint64
 	skipped            [NumHashSkips]atomic.Uint64
@@ -134,28 +137,34 @@ func (h *hasher) addTo(e *event.Event) {
 	if !e.Known.Has(event.KnownFile) || x.Inode == 0 || x.SHA256 != "" {
 		return
 	}
+	n, room := h.asked.Load()+1, h.o.Queue
 	times := e.Known.Has(event.KnownFileTimes)
 	if times {
 		if x.Size > uint64(h.o.MaxBytes) {
 			h.skipped[HashTooLarge].Add(1)
 			return
 		}
-		if sum, ok := h.cache.get(fileIDOf(x)); ok {
+		sum, ok := h.cache.get(fileIDOf(x), n)
+		if ok {
 			h.hits.Add(1)
 			x.SHA256 = sum
 			e.Known |= event.KnownSHA256
 			return
+		}
+		if sum != "" {
+			room = (room + 1) / 2 // what is read each time must not keep out what never was
 		}
 	}
 	queue := h.execs
 	if e.Source == event.SourceSnapshot {
 		queue = h.found
 	}
-	if len(queue) == cap(queue) { // this goroutine alone sends
+	if len(queue) >= room { // this goroutine alone sends
 		h.skipped[HashQueueFull].Add(1)
 		return
 	}
-	w := &waiting{process: e.Process, parent: e.Parent, source: e.Source, time: e.Time, file: fileIDOf(x), times: times}
+	h.asked.Store(n)
+	w := &waiting{process: e.Process, parent: e.Parent, source: e.Source, time: e.Time, file: fileIDOf(x), times: times, n: n}
 	if e.Known.Has(event.KnownExe) {
 		w.exe = strings.Clone(x.Exe) // it shares the memory of a whole batch
 	}
@@ -243,7 +252,7 @@ type hashed struct {
 
 func (h *hasher) hash(ctx context.Context, r *hashReader, w *waiting) hashed {
 	if w.times {
-		if sum, ok := h.cache.get(w.file); ok { // it was read while w waited
+		if sum, ok := h.cache.get(w.file, w.n); ok { // it was read while w waited
 			h.hits.Add(1)
 			return hashed{sum: sum, file: w.file}
 		}
@@ -274,10 +283,13 @@ type sumCache struct {
 type sum struct {
 	id         fileID
 	sha256     string
+	until      uint64 // see put
 	prev, next *sum
 }
 
-func (c *sumCache) get(id fileID) (string, bool) {
+// get is the hash of a content, for who asks as the nth (waiting.n). Where it does not
+// hold for that one any more, it comes with false.
+func (c *sumCache) get(id fileID, n uint64) (sha256 string, holds bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.m[id]
@@ -286,10 +298,15 @@ func (c *sumCache) get(id fileID) (string, bool) {
 	}
 	s.unlink()
 	c.link(s)
-	return s.sha256, true
+	return s.sha256, n <= s.until
 }
 
-func (c *sumCache) put(id fileID, sha256 string) {
+// always is until when a hash holds if the content cannot change without a trace.
+const always = math.MaxUint64
+
+// put remembers a hash, which holds for those who asked before it was read: until is
+// the last of them, or always.
+func (c *sumCache) put(id fileID, sha256 string, until uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.m == nil {
@@ -307,7 +324,7 @@ func (c *sumCache) put(id fileID, sha256 string) {
 	default:
 		s = &sum{}
 	}
-	s.id, s.sha256 = id, sha256
+	s.id, s.sha256, s.until = id, sha256, until
 	c.m[id] = s
 	c.link(s)
 }

@@ -12,22 +12,28 @@ import (
 func TestSumCacheKeepsWhatWasUsedLast(t *testing.T) {
 	c := sumCache{max: 3}
 	id := func(n uint64) fileID { return fileID{inode: n} }
-	if _, ok := c.get(id(1)); ok {
+	if _, ok := c.get(id(1), 1); ok {
 		t.Error("found in an empty cache")
 	}
-	c.put(id(1), "one")
-	c.put(id(2), "two")
-	c.put(id(3), "three")
-	c.get(id(1))
-	c.put(id(3), "drei")
-	c.put(id(4), "four") // in place of 2
+	c.put(id(1), "one", always)
+	c.put(id(2), "two", always)
+	c.put(id(3), "three", always)
+	c.get(id(1), 1)
+	c.put(id(3), "drei", always)
+	c.put(id(4), "four", always) // in place of 2
 	for n, want := range map[uint64]string{1: "one", 2: "", 3: "drei", 4: "four"} {
-		if got, ok := c.get(id(n)); got != want || ok != (want != "") {
+		if got, ok := c.get(id(n), 1); got != want || ok != (want != "") {
 			t.Errorf("%d: %q %v, want %q", n, got, ok, want)
 		}
 	}
+	c.put(id(1), "uno", 7)
+	for n, want := range map[uint64]bool{1: true, 7: true, 8: false, always: false} {
+		if got, ok := c.get(id(1), n); got != "uno" || ok != want {
+			t.Errorf("for the %dth: %q %v, want %v", n, got, ok, want)
+		}
+	}
 	for n := range uint64(1000) {
-		c.put(id(n), "x")
+		c.put(id(n), "x", always)
 	}
 	if len(c.m) != 3 {
 		t.Errorf("%d entries", len(c.m))
@@ -105,7 +111,7 @@ func BenchmarkHashRemembered(b *testing.B) {
 	for i := range batch {
 		execs[i] = event.Exec{Dev: 1, Inode: uint64(1 + i), Size: 1, MTime: 1, CTime: 1}
 		batch[i] = event.Event{Kind: event.KindExec, Exec: &execs[i]}
-		h.cache.put(fileIDOf(&execs[i]), strings.Repeat("x", 32))
+		h.cache.put(fileIDOf(&execs[i]), strings.Repeat("x", 32), always)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
@@ -123,7 +129,7 @@ func BenchmarkHashRemembered(b *testing.B) {
 func TestHashRememberedAllocatesNothing(t *testing.T) {
 	h := newHasher(HashOptions{Rate: 1})
 	x := event.Exec{Dev: 1, Inode: 1}
-	h.cache.put(fileIDOf(&x), "sum")
+	h.cache.put(fileIDOf(&x), "sum", always)
 	batch := []event.Event{{Kind: event.KindExec, Exec: &x}}
 	if n := testing.AllocsPerRun(100, func() {
 		x.SHA256, batch[0].Known = "", event.KnownFile|event.KnownFileTimes
