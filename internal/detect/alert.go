@@ -24,6 +24,9 @@ type maker struct {
 	tables []*freshTable // where to find an event by its seq; nil for windows
 	r      Range
 
+	// What rules with a window have reported of the range before.
+	reported map[*compiled]map[string]report
+
 	lookups int // how many processes may still be looked for the slow way
 	gaps    map[[2]int64]bool
 }
@@ -32,7 +35,7 @@ type maker struct {
 func (e *Engine) raise(ctx context.Context, m *maker, jobs []*job, res *Result) error {
 	m.lookups, m.gaps = maxLookups, map[[2]int64]bool{}
 	now := e.o.Now().UnixNano()
-	reported := map[*compiled]map[string]report{}
+	before, reported := len(res.Alerts), map[*compiled]map[string]report{}
 	err := m.WithDeadline(ctx, fillFactor*e.o.Deadline, func() error {
 		ids := map[string]bool{}
 		for _, j := range jobs {
@@ -54,7 +57,7 @@ func (e *Engine) raise(ctx context.Context, m *maker, jobs []*job, res *Result) 
 					if reported[j.c] == nil {
 						reported[j.c] = map[string]report{}
 					}
-					if j.c.repeats(key, j.lo, m.r.FromSeq, reported[j.c]) {
+					if j.c.repeats(key, j.lo, m.r.FromSeq, reported[j.c], m.reported[j.c]) {
 						continue
 					}
 					reported[j.c][key] = report{j.hi, m.r.ToSeq}
@@ -70,14 +73,11 @@ func (e *Engine) raise(ctx context.Context, m *maker, jobs []*job, res *Result) 
 		return nil
 	})
 	if err != nil {
+		res.Alerts = res.Alerts[:before]
 		return fmt.Errorf("collect evidence: %w", err)
 	}
 	for c, list := range reported {
-		newest := int64(0)
-		for _, r := range list {
-			newest = max(newest, r.hi)
-		}
-		c.remember(list, newest)
+		m.reported[c] = addReports(m.reported[c], list, c.rule.Window)
 	}
 	return nil
 }

@@ -8,8 +8,9 @@
 // window sees the events of that time, again and again, when some were added;
 // what it has reported of a window it does not report again. Looking at a whole
 // window costs more the more happens, so the more it costs the longer the next
-// look is put off, up to 10 s. The views processes, alerts and binaries are
-// always whole.
+// look is put off, up to 10 s. Where an outage has left many windows, they are looked
+// at from the oldest on, a second in a row at most. The views processes, alerts and
+// binaries are always whole.
 //
 // All rules that match fire. A rule that fails or takes too long costs itself,
 // not the others.
@@ -45,14 +46,15 @@ type Session interface {
 type Range struct {
 	FromSeq, ToSeq int64 // after FromSeq, up to ToSeq
 	FromTS         int64 // no event of it is older, Unix ns: the store is ordered by time
-	// Final says that nothing may follow for long: nothing is put off.
+	// Final says that nothing may follow for long: nothing is put off, but for what takes
+	// longer than 10 s.
 	Final bool
 }
 
 // Result is what one evaluation gave.
 type Result struct {
 	Alerts     []event.Alert
-	Cut        int // matches over a limit, which have no alert, and windows that were not looked at
+	Cut        int // matches over a limit, which have no alert
 	Unreadable int // events that no rule saw, since their row is longer than the session may read
 	Failed     int // rules that failed or ran out of time: they may have missed matches
 

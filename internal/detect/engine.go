@@ -113,7 +113,7 @@ func (e *Engine) Evaluate(ctx context.Context, r Range) (Result, error) {
 			// It costs those rules some time, and the others nothing.
 			e.o.Log.Error("evaluate rules with a window", "err", err)
 			res.Failed++
-			res.PutOff, res.Again = e.window.held.FromSeq, e.o.Now().Add(time.Second)
+			res.PutOff, res.Again = e.window.from(), e.o.Now().Add(time.Second)
 		}
 	}
 	return res, nil
@@ -150,6 +150,9 @@ func (e *Engine) Close() error {
 	return errors.Join(errs...)
 }
 
+// runs reports whether a rule is run at all.
+func (c *compiled) runs() bool { return c.stmt != nil && c.status.State != StateDisabled }
+
 // job is one run of one rule.
 type job struct {
 	c      *compiled
@@ -157,7 +160,8 @@ type job struct {
 	before func() error // sets what it sees, nil = nothing to set
 	rows   []row
 	cut    int
-	skip   bool // the rule has failed in this evaluation
+	skip   bool  // the rule has failed in this evaluation
+	then   place // of a rule with a window: where it goes on
 
 	// Of execs whose hash came late, see late.go: a probe notes here what the rule
 	// finds without the hashes, and how often; the look that follows leaves it out
@@ -208,7 +212,7 @@ func (e *Engine) run(ctx context.Context, s *side, jobs []*job, res *Result) err
 // runJob collects the rows of one rule.
 func (e *Engine) runJob(j *job) (err error) {
 	c := j.c
-	if j.skip || c.stmt == nil || c.status.State == StateDisabled {
+	if j.skip || !c.runs() {
 		return nil
 	}
 	j.rows, j.cut = nil, 0
