@@ -299,12 +299,15 @@ func (a *agent) status() health.Agent {
 	}
 	for _, r := range rules {
 		h.Rules = append(h.Rules, health.Rule{
-			ID: r.ID, State: string(r.State), Error: r.Err, Matches: r.Matches, Evaluations: r.Evaluations, BusyNS: int64(r.Busy),
+			ID: r.ID, State: string(r.State), Error: r.Err, Matches: r.Matches, Evaluations: r.Evaluations, BusyNS: int64(r.Busy), Missed: r.Missed,
 		})
 		if r.State != detect.StateOK && !r.Off {
 			why, _, _ := strings.Cut(r.Err, "\n") // below it stands the piece of the file
 			worse(health.Degraded, "rule %s (%s): %s", r.ID, r.State, why)
 		}
+	}
+	if why := missedLately(h.Rules, time.Now()); why != "" {
+		worse(health.Degraded, "%s", why)
 	}
 	s := a.db.Stats()
 	h.Store.Bytes, h.Store.Alive = s.Bytes+s.WALBytes, int64(s.Live)

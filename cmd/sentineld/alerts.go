@@ -40,7 +40,7 @@ func (a *alertsListCmd) Run(ctx context.Context, c *config.Config, std streams) 
 	if err != nil {
 		return err
 	}
-	question := question{dir: c.DataDir, r: r}
+	question := question{dir: c.DataDir, r: r, alerts: true}
 	question.catchUp(ctx, time.Now())
 	stmt, _, err := s.Prepare("SELECT * FROM alerts WHERE ?1 = '' OR state = ?1 ORDER BY ts DESC LIMIT ?2")
 	if err != nil {

@@ -22,6 +22,7 @@ type question struct {
 	asked    int64           // when, Unix ns; see catchUp
 	gaps     bool            // it is about nothing but gaps, which are then the answer
 	failures bool            // it is about failed execs too
+	alerts   bool            // it is about what rules found too
 	late     string          // what it does not cover of what the agent knows of; see catchUp
 }
 
@@ -92,6 +93,11 @@ func tellMissing(ctx context.Context, s *store.Session, q question, stderr io.Wr
 	}
 	if gaps != "" && !q.gaps {
 		why = append([]string{gaps + " (sentineld query 'SELECT * FROM gaps')"}, why...)
+	}
+	if q.alerts {
+		if line := missedLine(ctx, q.dir, q.r); line != "" {
+			why = append(why, line)
+		}
 	}
 	for _, line := range why {
 		err = incomplete(stderr, line)

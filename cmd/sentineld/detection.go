@@ -29,7 +29,7 @@ type detection struct {
 
 	mu      sync.Mutex
 	pending detect.Range // stored and not yet evaluated; ToSeq 0 = nothing
-	failure string       // why the last evaluation failed
+	failure string       // why the last evaluation failed, or was put off through no rule's fault
 
 	// Owned by run.
 	cursor int64     // evaluated up to here, but for what was put off
@@ -38,6 +38,7 @@ type detection struct {
 	// evaluated again once it is.
 	found   []event.Alert
 	durable int64
+	stalled string // see detect.Result
 }
 
 // newDetection continues where the store says that the last run was.
@@ -163,7 +164,7 @@ func (d *detection) note(ctx context.Context, r detect.Range, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err == nil {
-		d.failure = ""
+		d.failure = d.stalled
 		return
 	}
 	if ctx.Err() != nil {
@@ -187,10 +188,10 @@ func (d *detection) raise(ctx context.Context, r detect.Range) error {
 		return err
 	}
 	if res.Cut > 0 || res.Unreadable > 0 {
-		d.log.Warn("some matches have no alert", "over_limit", res.Cut, "too_long", res.Unreadable)
+		d.log.Warn("rules did not look at everything", "matches_over_limit", res.Cut, "events_too_long", res.Unreadable)
 	}
 	d.cursor, d.again = r.ToSeq, res.Again
-	d.found, d.durable = res.Alerts, r.ToSeq
+	d.found, d.durable, d.stalled = res.Alerts, r.ToSeq, res.Stalled
 	if res.PutOff >= 0 {
 		d.durable = res.PutOff
 	}

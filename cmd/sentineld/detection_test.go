@@ -93,6 +93,37 @@ func TestFoundAlertsSurviveAFailingStore(t *testing.T) {
 	}
 }
 
+// stalling is what cannot evaluate rules with a window the first time.
+type stalling struct{ once }
+
+func (s *stalling) Evaluate(_ context.Context, r detect.Range) (detect.Result, error) {
+	if s.ranges = append(s.ranges, r); len(s.ranges) == 1 {
+		return detect.Result{PutOff: r.FromSeq, Again: time.Now(), Stalled: "no memory"}, nil
+	}
+	return detect.Result{PutOff: -1}, nil
+}
+
+// TestStalledRules wants it to be told for as long as it is so.
+func TestStalledRules(t *testing.T) {
+	dir := t.TempDir()
+	db, err := store.Open(t.Context(), store.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	d, err := newDetection(t.Context(), dir, &detection{db: db, evaluator: &stalling{}, log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.stored(store.Appended{Rows: 1, FirstSeq: 1, LastSeq: 5, FirstTS: 1})
+	for _, want := range []string{"no memory", ""} {
+		d.evaluate(t.Context(), false)
+		if _, failure := d.status(); failure != want {
+			t.Errorf("failure %q, want %q", failure, want)
+		}
+	}
+}
+
 // TestBacklogInPieces wants a large backlog to be evaluated whole, in ranges of
 // bounded size that follow each other.
 func TestBacklogInPieces(t *testing.T) {

@@ -132,6 +132,7 @@ func (q *queryCmd) answer(ctx context.Context, c *config.Config, std streams, bi
 	if readsView(q.SQL, reads, func(string) bool { return true }) {
 		question.gaps = !readsView(q.SQL, reads, func(view string) bool { return view != "gaps" })
 		question.failures = readsView(q.SQL, reads, func(view string) bool { return view == "exec_failures" })
+		question.alerts = readsView(q.SQL, reads, func(view string) bool { return view == "alerts" })
 		return tellMissing(ctx, s, question, std.err)
 	}
 	return nil

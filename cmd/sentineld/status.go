@@ -193,16 +193,22 @@ func printStatus(w io.Writer, a *health.Agent, now time.Time) error {
 		line("alerts", "%d", s.Alerts)
 	}
 	if len(a.Rules) > 0 {
-		bad := 0
+		bad, missed := 0, ""
 		for _, r := range a.Rules {
 			if r.State != "ok" {
 				bad++
 			}
 		}
-		line("rules", "%d, %d of them not running", len(a.Rules), bad)
+		if n := len(missedSome(a.Rules, store.TimeRange{})); n > 0 {
+			missed = fmt.Sprintf("; %d did not look at everything", n)
+		}
+		line("rules", "%d, %d of them not running%s", len(a.Rules), bad, missed)
 		for _, r := range a.Rules {
 			if r.State != "ok" {
 				fmt.Fprintf(&b, "    %s: %s: %s\n", r.ID, r.State, safe(r.Error))
+			}
+			if m := r.Missed; m.From != 0 {
+				fmt.Fprintf(&b, "    %s: did not look at everything from %s to %s%s\n", r.ID, shortTime(m.From), shortTime(m.Until), safe(missedText(m)))
 			}
 		}
 	}

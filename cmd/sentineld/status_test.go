@@ -37,7 +37,11 @@ func fullStatus(dir string) health.Agent {
 		Store: health.Store{Bytes: 3 << 20, Events: 12345, Processes: 100, Alive: 7, Gaps: 1, Alerts: 2, First: fillBoot, Last: fillBoot + second,
 			LastGap: &health.Gap{Time: fillBoot, Until: fillBoot + second, Kind: "any", Lost: &lost, Cause: "away"}},
 		Rules: []health.Rule{
-			{ID: "good", State: "ok"}, {ID: "bad", State: "disabled", Error: "there is no column \"x\"\nat all"},
+			{ID: "good", State: "ok"},
+			{ID: "bad", State: "disabled", Error: "there is no column \"x\"\nat all", Missed: health.Missed{From: fillBoot, Until: fillBoot + 3600*second}},
+			{ID: "partly", State: "ok", Missed: health.Missed{
+				Evaluations: 1, Cause: "it ran \x1b for long", Matches: 2, From: fillBoot + 60*second, Until: fillBoot + 90*second, At: fillBoot + 95*second,
+			}},
 		},
 	}
 }
@@ -54,7 +58,9 @@ func TestPrintStatus(t *testing.T) {
 		"7 live processes", "2 restarts", "12,345 exec, 9 exit, 10 fork", `lost       1,234 exec, 5 exit, an unknown number in 1 gap; last 1h00m ago: ring \x1b full`, "snapshots  4, 3 of them after a loss", "100 received, 90 stored, 10 waiting, lag 12ms",
 		"3.0 MiB in /data: 12,345 events of 100 processes, 7 alive", "2025-10-09 08:53:20Z to 2025-10-09 08:53:21Z, 1 gap\n",
 		"last gap   2025-10-09 08:53:20Z to 2025-10-09 08:53:21Z: 7 events of any kind lost, away",
-		"bad: disabled: there is no column \"x\"\\nat all",
+		"rules      3, 1 of them not running; 2 did not look at everything\n",
+		"bad: disabled: there is no column \"x\"\\nat all\n    bad: did not look at everything from 2025-10-09 08:53:20Z to 2025-10-09 09:53:20Z\n",
+		`partly: did not look at everything from 2025-10-09 08:54:20Z to 2025-10-09 08:54:50Z: 1 evaluation failed (it ran \x1b for long), 2 findings over`,
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())

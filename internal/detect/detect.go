@@ -24,6 +24,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/sentineld/sentineld/internal/event"
+	"github.com/sentineld/sentineld/internal/health"
 	"github.com/sentineld/sentineld/internal/rule"
 )
 
@@ -55,8 +56,12 @@ type Range struct {
 type Result struct {
 	Alerts     []event.Alert
 	Cut        int // matches over a limit, which have no alert
-	Unreadable int // events that no rule saw, since their row is longer than the session may read
+	Unreadable int // events that no rule without a window saw, since their row is longer than the session may read
 	Failed     int // rules that failed or ran out of time: they may have missed matches
+
+	// Stalled is why rules with a window were not evaluated, through no fault of theirs;
+	// "" = they were. They are put off.
+	Stalled string
 
 	// PutOff says that rules with a window have not seen the events after this
 	// seq yet, -1 = they have. They are looked at in an Evaluate from Again on,
@@ -94,7 +99,7 @@ type RuleStatus struct {
 	Err         string // of the last failure, or why it is disabled
 	Evaluations uint64
 	Matches     uint64 // result rows
-	Cut         uint64 // of these, over a limit
+	Missed      health.Missed
 	Busy        time.Duration
 }
 

@@ -113,6 +113,7 @@ func (e *Engine) Evaluate(ctx context.Context, r Range) (Result, error) {
 			// It costs those rules some time, and the others nothing.
 			e.o.Log.Error("evaluate rules with a window", "err", err)
 			res.Failed++
+			res.Stalled = fmt.Sprintf("evaluate rules with a window: %v", err)
 			res.PutOff, res.Again = e.window.from(), e.o.Now().Add(time.Second)
 		}
 	}
@@ -197,7 +198,7 @@ func (e *Engine) run(ctx context.Context, s *side, jobs []*job, res *Result) err
 			start = i
 			continue
 		}
-		e.strike(jobs[i].c, err)
+		e.strike(jobs[i], err)
 		res.Failed++
 		for _, j := range jobs[i:] { // one strike an evaluation
 			if j.c == jobs[i].c {
@@ -212,7 +213,11 @@ func (e *Engine) run(ctx context.Context, s *side, jobs []*job, res *Result) err
 // runJob collects the rows of one rule.
 func (e *Engine) runJob(j *job) (err error) {
 	c := j.c
-	if j.skip || !c.runs() {
+	if j.skip {
+		return nil
+	}
+	if !c.runs() {
+		e.miss(c, j.lo, j.hi)
 		return nil
 	}
 	j.rows, j.cut = nil, 0
@@ -267,15 +272,21 @@ func (e *Engine) runJob(j *job) (err error) {
 		c.status.State, c.status.Strikes, c.status.Err = StateOK, 0, ""
 		c.status.Evaluations++
 		c.status.Matches += seen
-		c.status.Cut += uint64(j.cut)
+		if j.cut > 0 {
+			c.missed(j.lo, j.hi, e.o.Now()).Matches += uint64(j.cut)
+		}
 	}
 	return err
 }
 
 // strike notes a failure of a rule and disables it after too many in a row.
-func (e *Engine) strike(c *compiled, err error) {
+func (e *Engine) strike(j *job, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	c := j.c
+	m := c.missed(j.lo, j.hi, e.o.Now())
+	m.Evaluations++
+	m.Cause = err.Error()
 	c.status.Evaluations++
 	c.status.Strikes++
 	c.status.State, c.status.Err = StateError, err.Error()

@@ -200,7 +200,7 @@ func TestCaps(t *testing.T) {
 	if len(res.Alerts) != 5+3 || res.Cut != 7+9 {
 		t.Errorf("%d alerts, %d cut", len(res.Alerts), res.Cut)
 	}
-	if s := e.Status(); s[0].Cut != 7 || s[0].Matches != 12 || s[1].Cut != 9 {
+	if s := e.Status(); s[0].Missed.Matches != 7 || s[0].Matches != 12 || s[1].Missed.Matches != 9 {
 		t.Errorf("%+v", s)
 	}
 }

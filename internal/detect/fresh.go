@@ -32,6 +32,8 @@ type freshTable struct {
 	fill   string // ?1 FromTS, ?2 FromSeq, ?3 ToSeq
 	late   string // as fill, with the execs whose hash came in the range, without it; "" = no rule reads one
 	add    string // adds the hashes to these
+	at     string // time of an event of fill
+	lateAt string // and of late
 	rows   int
 	lo, hi int64 // ts of its rows
 }
@@ -79,6 +81,8 @@ func (f *fresh) prepare(e *Engine, list []*compiled) error {
 		t := &freshTable{view: view, table: table}
 		into := fmt.Sprintf("INSERT INTO temp.%s(rowid, %s) SELECT e.seq, ", table, strings.Join(names, ", "))
 		t.fill = into + fmt.Sprintf("%s FROM main.%s e WHERE e.ts >= ?1 AND e.seq > ?2 AND e.seq <= ?3", strings.Join(copied, ", "), view)
+		t.at = fmt.Sprintf("SELECT ts FROM main.%s WHERE ts >= ?1 AND seq > ?2 AND seq <= ?3", view)
+		t.lateAt = "SELECT ts FROM main.late_hashes WHERE seq > ?2 AND seq <= ?3"
 		if view == "execs" && slices.ContainsFunc(list, func(c *compiled) bool { return c.hashes.again(c) }) {
 			t.late = into + strings.Join(late, ", ") + " FROM main.late_hashes l JOIN main.execs e ON e.ts = l.ts WHERE l.seq > ?2 AND l.seq <= ?3"
 		}
@@ -113,7 +117,12 @@ func (f *fresh) evaluate(ctx context.Context, e *Engine, r Range, res *Result) e
 			if err != nil {
 				return err
 			}
-			res.Unreadable += unreadable
+			res.Unreadable += len(unreadable)
+			for _, seq := range unreadable {
+				if err := f.note(e, t.at, seq, r, func(c *compiled) bool { return slices.Contains(c.views, t.view) }); err != nil {
+					return err
+				}
+			}
 		}
 		return nil
 	})
@@ -156,14 +165,24 @@ func (f *fresh) job(c *compiled, r Range) *job {
 	return j
 }
 
+// note tells of an event that was left out, by its number, that rules did not see it.
+func (f *fresh) note(e *Engine, at string, seq int64, r Range, looks func(*compiled) bool) error {
+	ts := r.FromTS
+	if err := f.each(at, func(s *sqlite.Stmt) { ts = s.ColumnInt64(0) }, r.FromTS, seq-1, seq); err != nil {
+		return err
+	}
+	e.unreadable(f.rules, looks, ts)
+	return nil
+}
+
 // load copies the new events of one view. A row that is longer than the
 // session may read would fail the copy of all of them: it is looked for by
-// halves and left out.
-func (f *fresh) load(t *freshTable, fill string, r Range) (unreadable int, err error) {
+// halves and left out. unreadable are the numbers of these.
+func (f *fresh) load(t *freshTable, fill string, r Range) (unreadable []int64, err error) {
 	err = f.each(fill, nil, r.FromTS, r.FromSeq, r.ToSeq)
 	if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultTooBig {
 		if r.ToSeq-r.FromSeq == 1 {
-			return 1, nil
+			return []int64{r.ToSeq}, nil
 		}
 		lower, upper := r, r
 		lower.ToSeq = r.FromSeq + (r.ToSeq-r.FromSeq)/2
@@ -173,12 +192,12 @@ func (f *fresh) load(t *freshTable, fill string, r Range) (unreadable int, err e
 			return n, err
 		}
 		m, err := f.load(t, fill, upper)
-		return n + m, err
+		return append(n, m...), err
 	}
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return 0, f.each("SELECT count(*), min(ts), max(ts) FROM temp."+t.table, func(s *sqlite.Stmt) {
+	return nil, f.each("SELECT count(*), min(ts), max(ts) FROM temp."+t.table, func(s *sqlite.Stmt) {
 		t.rows, t.lo, t.hi = s.ColumnInt(0), s.ColumnInt64(1), s.ColumnInt64(2)
 	})
 }

@@ -49,7 +49,12 @@ func (f *fresh) late(ctx context.Context, e *Engine, r Range, res *Result) error
 	defer f.empty()
 	err := f.WithDeadline(ctx, fillFactor*e.o.Deadline, func() error {
 		unreadable, err := f.load(t, t.late, r)
-		res.Unreadable += unreadable
+		res.Unreadable += len(unreadable)
+		for _, seq := range unreadable {
+			if err := f.note(e, t.lateAt, seq, r, func(c *compiled) bool { return c.hashes.again(c) }); err != nil {
+				return err
+			}
+		}
 		return err
 	})
 	if err != nil || t.rows == 0 {
@@ -63,7 +68,7 @@ func (f *fresh) late(ctx context.Context, e *Engine, r Range, res *Result) error
 		j := &job{c: c, lo: t.lo, hi: t.hi, unhashed: map[uint64]int{}}
 		jobs = append(jobs, j)
 		if !c.hashes.state {
-			probes = append(probes, &job{c: c, unhashed: j.unhashed, probe: true})
+			probes = append(probes, &job{c: c, lo: t.lo, hi: t.hi, unhashed: j.unhashed, probe: true})
 		}
 	}
 	if err := e.run(ctx, f.side, probes, res); err != nil {

@@ -88,12 +88,29 @@ func (w *windows) begin(ctx context.Context, e *Engine, r Range) (*walk, error) 
 		if s.hi != 0 {
 			p.legs = append(p.legs, newLeg(s.lo, s.hi, step, false))
 		}
-		if len(p.legs) > 0 && c.runs() {
+		switch {
+		case !c.runs():
+			w.pass(e, c, s, news, r)
+		case len(p.legs) > 0:
 			p.at.end = p.legs[0].first
 			k.paths = append(k.paths, p)
 		}
 	}
 	return k, nil
+}
+
+// pass notes what a rule that does not run has missed: its events, or, where it is not
+// known which it would read, any.
+func (w *windows) pass(e *Engine, c *compiled, s span, news map[string]span, r Range) {
+	if c.stmt == nil {
+		s = span{r.FromTS, r.FromTS}
+		for _, n := range news {
+			s.hi = max(s.hi, n.hi)
+		}
+	}
+	if s.hi != 0 {
+		e.miss(c, s.lo, s.hi)
+	}
 }
 
 // newLeg has windows for events from lo to hi: the last ends with the newest of them.
@@ -143,12 +160,12 @@ func (w *windows) piece(ctx context.Context, e *Engine, res *Result) (more bool,
 			return false, err
 		}
 	}
-	return w.advance(jobs, next), nil
+	return w.advance(e, jobs, next), nil
 }
 
 // advance notes what a piece has looked at. Of a rule that failed only the window in
 // which it did is left out.
-func (w *windows) advance(jobs []*job, next map[*path]place) (more bool) {
+func (w *windows) advance(e *Engine, jobs []*job, next map[*path]place) (more bool) {
 	k := w.walk
 	failed := map[*compiled]place{}
 	for _, j := range jobs {
@@ -162,7 +179,14 @@ func (w *windows) advance(jobs []*job, next map[*path]place) (more bool) {
 		if at, ok := failed[p.c]; ok {
 			p.at, p.wait = at, true
 		}
-		if p.at.leg == len(p.legs) || !p.c.runs() {
+		if p.at.leg == len(p.legs) {
+			continue
+		}
+		if !p.c.runs() {
+			e.miss(p.c, p.at.end-p.c.rule.Window.Nanoseconds(), p.legs[p.at.leg].last)
+			for _, l := range p.legs[p.at.leg+1:] {
+				e.miss(p.c, l.first-p.c.rule.Window.Nanoseconds(), l.last)
+			}
 			continue
 		}
 		left = append(left, p)

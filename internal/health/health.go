@@ -127,4 +127,17 @@ type Rule struct {
 	Matches     uint64 `json:"matches"`
 	Evaluations uint64 `json:"evaluations"`
 	BusyNS      int64  `json:"busy_ns"`
+	Missed      Missed `json:"missed,omitzero"`
+}
+
+// Missed is what a rule did not look at, or found and has no alert for, since the start.
+// It does not look at it again.
+type Missed struct {
+	Evaluations uint64 `json:"evaluations"`     // that failed
+	Cause       string `json:"cause,omitempty"` // of the last failure
+	Matches     uint64 `json:"matches"`         // over a limit of one evaluation
+	Events      uint64 `json:"events"`          // longer than a rule may read
+	From        int64  `json:"from,omitempty"`  // time of the events that it is about, Unix ns; 0 = nothing was missed
+	Until       int64  `json:"until,omitempty"`
+	At          int64  `json:"at,omitempty"` // when something was missed last, Unix ns
 }
