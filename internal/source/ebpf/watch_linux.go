@@ -5,11 +5,11 @@ package ebpf
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
 
 	"github.com/cilium/ebpf/link"
-	"golang.org/x/sys/unix"
+
+	"github.com/sentineld/sentineld/internal/source"
 )
 
 // watchEvery is how often the programs are looked after.
@@ -57,7 +57,7 @@ func (s *ring) look(ended <-chan struct{}) error {
 		err = s.checkFailed(ended)
 	}
 	switch {
-	case errors.Is(err, errNoPID):
+	case errors.Is(err, source.ErrNoPID):
 		s.Log.Warn("the programs were not looked after", "reason", err)
 		return nil
 	case err != nil:
@@ -86,12 +86,11 @@ func (s *ring) check(ended <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
-	const tries = 100 // the runtime makes a thread for each that ended, not at once
-	if err := canaryCanLive(); err != nil {
-		return err
-	}
+	const tries = 100
 	for range tries {
-		go runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if err := source.Canary(); err != nil {
+			return err
+		}
 		select {
 		case <-s.stop:
 			return nil
@@ -127,33 +126,6 @@ func (s *ring) checkLinks() (detached bool, err error) {
 		}
 	}
 	return false, nil
-}
-
-// errNoPID: a canary would be the death of this process, since the Go runtime gives up
-// when it gets no thread.
-var errNoPID = errors.New("the system has no room for another thread")
-
-// canaryCanLive tries to have a pid without making a process: copy_process() in the
-// kernel's kernel/fork.c takes one, looks at the limits of the user and the system
-// (RLIMIT_NPROC, threads-max, pid_max) before, and then fails to write the pidfd. It
-// takes a millisecond, at rest.
-//
-// BUG: pids.max of a cgroup is looked at later. Who sets it for procmond has to leave
-// room: its threads count there.
-func canaryCanLive() error {
-	const nowhere = ^uintptr(7) // the kernel's, which nobody may write
-	pid, _, errno := unix.RawSyscall6(unix.SYS_CLONE, unix.CLONE_PIDFD|uintptr(unix.SIGCHLD), 0, nowhere, 0, 0, 0)
-	switch {
-	case errno == unix.EAGAIN || errno == unix.ENOMEM:
-		return fmt.Errorf("%w: %v", errNoPID, errno)
-	case errno == 0 && pid == 0: // a child after all, with a memory of its own
-		for {
-			_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
-		}
-	case errno == 0:
-		_, _ = unix.Wait4(int(pid), nil, 0, nil)
-	}
-	return nil
 }
 
 func (s *ring) canaries() (forks, exits uint64, err error) {

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 	"unsafe"
@@ -75,35 +74,17 @@ func TestSilentProgramsEndTheSource(t *testing.T) {
 	}
 }
 
-// Without a pid to be had the Go runtime would end the process: no thread is made.
-func TestNoCanaryWithoutAPID(t *testing.T) {
-	if os.Getenv("SENTINELD_TEST_NO_PID") != "" { // the child, as a user
-		if err := canaryCanLive(); err != nil {
-			t.Error("before:", err)
-		}
-		if err := unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: 1, Max: 1}); err != nil {
-			t.Fatal(err)
-		}
-		if err := canaryCanLive(); !errors.Is(err, errNoPID) {
-			t.Error("with a limit of one:", err)
-		}
-		return
-	}
+// What looks after the programs is not in the record.
+func TestCanariesLeaveNothingBehind(t *testing.T) {
 	testenv.NeedRoot(t)
-	cmd := exec.Command("/proc/self/exe", "-test.run=^TestNoCanaryWithoutAPID$")
-	cmd.Env = append(os.Environ(), "SENTINELD_TEST_NO_PID=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
 	r := start(t, Options{})
 	for range 10 {
-		if err := canaryCanLive(); err != nil {
+		if err := source.Canary(); err != nil {
 			t.Error(err)
 		}
 	}
 	r.stop()
-	for _, e := range r.all { // it leaves nothing behind
+	for _, e := range r.all {
 		if e.Kind != event.KindGap && e.Parent.PID == uint32(os.Getpid()) {
 			t.Errorf("%s of %v", e.Kind, e.Process)
 		}

@@ -1,8 +1,10 @@
 package procconn
 
 import (
-	"runtime"
+	"errors"
 	"time"
+
+	"github.com/sentineld/sentineld/internal/source"
 )
 
 // watchEvery is how often the connector is looked after.
@@ -22,9 +24,14 @@ func (s *conn) watch(tick <-chan time.Time, ended <-chan struct{}) {
 			return
 		case <-tick:
 		}
-		if s.LastGood() == seen && !s.check(ended) {
-			s.lose(errSilent)
-			return
+		if s.LastGood() == seen {
+			switch err := s.check(ended); {
+			case errors.Is(err, source.ErrNoPID):
+				s.o.Log.Warn("the process connector was not looked after", "reason", err)
+			case err != nil:
+				s.lose(err)
+				return
+			}
 		}
 		seen = s.LastGood()
 	}
@@ -38,21 +45,23 @@ func (s *conn) lose(err error) {
 
 // check makes and ends threads of this process until a message comes. It need not
 // be read: run may have to wait for the consumer.
-func (s *conn) check(ended <-chan struct{}) (heard bool) {
-	const tries = 100 // the runtime makes a thread for each that ended, not at once
+func (s *conn) check(ended <-chan struct{}) error {
+	const tries = 100
 	before := s.LastGood()
 	for range tries {
-		go runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if err := source.Canary(); err != nil {
+			return err
+		}
 		select {
 		case <-s.stop:
-			return true
+			return nil
 		case <-ended:
-			return true
+			return nil
 		case <-time.After(5 * time.Millisecond): // nothing tells when a thread is gone
 		}
 		if s.LastGood() != before || s.socket.waits() {
-			return true
+			return nil
 		}
 	}
-	return false
+	return errSilent
 }

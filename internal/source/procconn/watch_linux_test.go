@@ -3,7 +3,10 @@ package procconn
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +14,7 @@ import (
 
 	"github.com/sentineld/sentineld/internal/event"
 	"github.com/sentineld/sentineld/internal/source"
+	"github.com/sentineld/sentineld/internal/testenv"
 )
 
 // needPerSocket: before Linux 6.6 a PROC_CN_MCAST_IGNORE too many can silence
@@ -41,8 +45,8 @@ func TestConnectorIsAlive(t *testing.T) {
 				t.Errorf("opened, and last seen to work %v before", time.Duration(before-good))
 			}
 			for range 3 * eagerReads {
-				if !r.src.check(nil) {
-					t.Fatal("our own threads are not told of")
+				if err := r.src.check(nil); err != nil {
+					t.Fatal("our own threads:", err)
 				}
 			}
 			now := time.Now().UnixNano()
@@ -50,7 +54,7 @@ func TestConnectorIsAlive(t *testing.T) {
 				t.Errorf("last seen to work %v from now", time.Duration(good-now))
 			}
 			if delay == 0 {
-				r.src.check(nil)
+				_ = r.src.check(nil)
 				_ = exec.Command("/bin/true").Run()
 				r.until("message", func() bool { return r.src.LastGood() > now })
 			}
@@ -112,4 +116,50 @@ func TestCloseEndsTheWatch(t *testing.T) {
 	}()
 	r.stop()
 	<-watched
+}
+
+// Without a pid to be had no thread is made, which would end this process, and the
+// source is not taken for lost.
+func TestNoCanaryWithoutAPID(t *testing.T) {
+	if os.Getenv("SENTINELD_TEST_NO_PID") == "" {
+		testenv.NeedNetAdmin(t)
+		testenv.NeedRoot(t)
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestNoCanaryWithoutAPID$")
+		cmd.Env = append(os.Environ(), "SENTINELD_TEST_NO_PID=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	log := make(lines, 100)
+	r := start(t, source.Options{Log: slog.New(slog.NewTextHandler(log, nil))})
+	testenv.NoPID(t)
+	tick, ended, watched := make(chan time.Time), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		r.src.watch(tick, ended)
+	}()
+	deadline := time.After(20 * time.Second)
+	for line := ""; !strings.Contains(line, source.ErrNoPID.Error()); {
+		select {
+		case tick <- time.Now():
+		case line = <-log:
+		case <-r.src.Events():
+		case <-deadline:
+			t.Fatal("nothing is said of it")
+		}
+	}
+	close(ended)
+	<-watched
+	if r.src.stopping() {
+		t.Errorf("the source is lost: %v", *r.src.lostBy.Load())
+	}
+}
+
+// lines are what is logged; there is room for all of them.
+type lines chan string
+
+func (l lines) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
 }
