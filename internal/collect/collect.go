@@ -55,12 +55,13 @@ type Options struct {
 	// as having told all, unless it says that it has not; at least twice its
 	// FlushDelay, and how long it holds an event back. 0 = 150 ms.
 	Quiet time.Duration
-	// HeldEvents bounds what is held back while a snapshot is taken; beyond it
-	// events wait in the source's own buffer. It bounds again what is held back of
-	// those, until they reach the snapshot's end; beyond it a gap is told. 0 = 50,000.
-	HeldEvents int
-	Hash       HashOptions
-	Log        *slog.Logger
+	// HeldEvents and HeldBytes, of their strings, bound what is held back while a
+	// snapshot is taken; beyond them events wait in the source's own buffer. They bound
+	// again what is held back of those, until they reach the snapshot's end; beyond them
+	// a gap is told. 0 = 50,000 and 16 MiB. A batch is not divided.
+	HeldEvents, HeldBytes int
+	Hash                  HashOptions
+	Log                   *slog.Logger
 }
 
 func (o *Options) fillDefaults() {
@@ -69,6 +70,9 @@ func (o *Options) fillDefaults() {
 	}
 	if o.HeldEvents == 0 {
 		o.HeldEvents = 50_000
+	}
+	if o.HeldBytes == 0 {
+		o.HeldBytes = 16 << 20
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -356,8 +360,9 @@ func (c *Collector) scan(ctx context.Context, src source.Source, snapshot func(c
 	l := look{open: true}
 	var scanned <-chan result = done
 	var quiet <-chan time.Time
-	var end int64 // of the snapshot, Unix ns; 0 = not yet
-	n := 0        // events held, from before end or from behind it
+	var end int64   // of the snapshot, Unix ns; 0 = not yet
+	n, size := 0, 0 // events held, from before end or from behind it, and bytes of their strings
+	full := func() bool { return n >= c.o.HeldEvents || size >= c.o.HeldBytes }
 	silences := 0
 	take := func(batch []event.Event, ok bool) (complete bool) {
 		if !ok {
@@ -369,13 +374,14 @@ func (c *Collector) scan(ctx context.Context, src source.Source, snapshot func(c
 		}
 		l.held = append(l.held, batch)
 		n += len(batch)
+		size += stringBytes(batch)
 		c.count.Held += len(batch)
 		c.publish(nil)
 		c.passed(batch)
 		if end == 0 || c.newest >= end {
 			return end != 0
 		}
-		if n >= c.o.HeldEvents {
+		if full() {
 			l.gap = c.early()
 			return true
 		}
@@ -384,7 +390,7 @@ func (c *Collector) scan(ctx context.Context, src source.Source, snapshot func(c
 	}
 	for {
 		events := src.Events()
-		if !l.open || end == 0 && n >= c.o.HeldEvents {
+		if !l.open || end == 0 && full() {
 			events = nil
 		}
 		select {
@@ -395,7 +401,7 @@ func (c *Collector) scan(ctx context.Context, src source.Source, snapshot func(c
 			if l.rows = r.rows; !l.open {
 				return l, nil
 			}
-			scanned, end, n = nil, time.Now().UnixNano(), 0
+			scanned, end, n, size = nil, time.Now().UnixNano(), 0, 0
 			quiet = time.After(c.o.Quiet)
 		case batch, ok := <-events:
 			if take(batch, ok) {
@@ -424,6 +430,16 @@ func (c *Collector) scan(ctx context.Context, src source.Source, snapshot func(c
 			return l, ctx.Err()
 		}
 	}
+}
+
+// stringBytes is how much memory a batch takes that depends on what was executed.
+func stringBytes(batch []event.Event) (n int) {
+	for i := range batch {
+		if x := batch[i].Exec; x != nil {
+			n += len(x.Args) + len(x.Env) + len(x.Exe) + len(x.Invoked) + len(x.Interpreter) + len(x.Cwd) + len(x.Cgroup)
+		}
+	}
+	return n
 }
 
 // early is the gap that tells that a list was made before the source had told all

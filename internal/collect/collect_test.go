@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -95,6 +96,56 @@ func TestHeldEventsBound(t *testing.T) {
 		if len(sink.got()) != 3 {
 			t.Errorf("%d events, want 3", len(sink.got()))
 		}
+	})
+}
+
+// Large arguments fill what may be held back sooner than the number of events: while
+// the list is read they wait in the source, and after that a gap tells that the list
+// overtook them.
+func TestHeldBytesBound(t *testing.T) {
+	const bound, size = 16 << 20, 64 << 10
+	synctest.Test(t, func(t *testing.T) {
+		sink := &record{}
+		c, src, ran := start(t, Options{Snapshot: func(context.Context) ([]event.Event, error) {
+			time.Sleep(time.Minute)
+			return []event.Event{row(key(2, 2), initKey, "/bin/a")}, nil
+		}}, sink)
+		large := func() []event.Event {
+			e := exec(key(2, 2), "/bin/a")
+			e.Time, e.Exec.Args = 1, strings.Repeat("x", size)
+			return []event.Event{e}
+		}
+		begin := time.Now()
+		for range bound / size {
+			src.events <- large()
+		}
+		if d := time.Since(begin); d != 0 {
+			t.Errorf("taken after %s, want at once", d)
+		}
+		src.events <- large()
+		if d := time.Since(begin); d != time.Minute {
+			t.Errorf("the next one was taken after %s, want a minute", d)
+		}
+		synctest.Wait()
+		for n := 1; n < bound/size; n++ {
+			if got := sink.got(); len(got) != 0 {
+				t.Fatalf("%d events are handed on after %d more", len(got), n)
+			}
+			src.events <- large()
+			synctest.Wait()
+		}
+		if held := c.Stats().Held; held != 0 {
+			t.Errorf("%d events are held", held)
+		}
+		got := sink.got()
+		if len(got) != 2+2*bound/size {
+			t.Fatalf("%d events, want the list, a gap, and all others", len(got))
+		}
+		if diff := cmp.Diff(earlyGap(1, time.Now()), got[1]); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		src.Close()
+		<-ran
 	})
 }
 
