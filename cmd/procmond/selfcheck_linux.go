@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -15,7 +16,6 @@ import (
 func systemFacts() []fact {
 	var facts []fact
 	add := func(name, value string, ok *bool) { facts = append(facts, fact{name, value, ok}) }
-	yes := func(b bool) *bool { return &b }
 
 	var u unix.Utsname
 	if err := unix.Uname(&u); err == nil {
@@ -26,7 +26,8 @@ func systemFacts() []fact {
 	} else {
 		add("btf", "none: "+err.Error()+" (a kernel with CONFIG_DEBUG_INFO_BTF has it)", yes(false))
 	}
-	add("lockdown", lockdown(), yes(lockdown() != "confidentiality"))
+	mode, readable := lockdown("/sys/kernel/security")
+	add("lockdown", mode, readable)
 	if b, err := os.ReadFile("/proc/sys/kernel/unprivileged_bpf_disabled"); err == nil {
 		add("unpriv. bpf", map[string]string{"0": "allowed", "1": "disabled for good", "2": "disabled"}[strings.TrimSpace(string(b))], nil)
 	}
@@ -56,13 +57,23 @@ func systemFacts() []fact {
 	return facts
 }
 
-// lockdown is the kernel's lockdown mode (kernel_lockdown(7)).
-func lockdown() string {
-	b, err := os.ReadFile("/sys/kernel/security/lockdown")
+// lockdown is the kernel's lockdown mode (kernel_lockdown(7)) as securityfs in dir
+// tells it, and whether programs may read the kernel's memory in it; nil = not known.
+func lockdown(dir string) (mode string, readable *bool) {
+	b, err := os.ReadFile(dir + "/lockdown")
 	if err != nil {
-		return "none"
+		var fs unix.Statfs_t
+		switch mounted := unix.Statfs(dir, &fs) == nil && uint32(fs.Type) == unix.SECURITYFS_MAGIC; {
+		case !mounted:
+			return "not known: securityfs is not mounted on " + dir, nil
+		case !errors.Is(err, os.ErrNotExist):
+			return "not known: " + err.Error(), nil
+		}
+		return "none: the kernel cannot be locked down", yes(true)
 	}
-	_, s, _ := strings.Cut(string(b), "[")
-	s, _, _ = strings.Cut(s, "]")
-	return s
+	_, mode, _ = strings.Cut(string(b), "[")
+	mode, _, _ = strings.Cut(mode, "]")
+	return mode, yes(mode != "confidentiality")
 }
+
+func yes(b bool) *bool { return &b }

@@ -276,6 +276,8 @@ var attachTo = map[string]string{
 	"prepare_raw": "sched_prepare_exec", "prepare_kprobe": "security_bprm_committing_creds", "failed_raw": "sys_exit",
 }
 
+var errLockdown = errors.New("kernel lockdown is in mode confidentiality, which forbids reading kernel memory (boot with lockdown=integrity)")
+
 // usable looks for what is certain to stop the load, or to make it useless, and
 // that the kernel's own error would not name.
 func usable(btfFile string) error {
@@ -285,7 +287,7 @@ func usable(btfFile string) error {
 		return errors.New("load BPF programs: this is not the host's pid namespace, so that the kernel's pids are not those of /proc (run with the host's: --pid=host, hostPID: true)")
 	}
 	if b, err := os.ReadFile("/sys/kernel/security/lockdown"); err == nil && strings.Contains(string(b), "[confidentiality]") {
-		return errors.New("load BPF programs: kernel lockdown is in mode confidentiality, which forbids reading kernel memory (boot with lockdown=integrity)")
+		return fmt.Errorf("load BPF programs: %w", errLockdown)
 	}
 	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil && btfFile == "" {
 		return fmt.Errorf("load BPF programs: the kernel has no BTF: %w (needs CONFIG_DEBUG_INFO_BTF, or a file with this kernel's types: --btf FILE)", err)
@@ -297,6 +299,8 @@ func usable(btfFile string) error {
 func explain(err, limitErr error) error {
 	var refused *ebpf.VerifierError
 	switch {
+	case lockedDown(err):
+		return fmt.Errorf("load BPF programs: %w: %w", errLockdown, err)
 	case errors.As(err, &refused) && len(refused.Log) > 0: // by the verifier: no right is missing
 	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
 		filtered, capable, _ := rights()
@@ -311,6 +315,15 @@ func explain(err, limitErr error) error {
 		return fmt.Errorf("load BPF programs: %w (the kernel has no bpf(2), or a seccomp filter hides it)", err)
 	}
 	return fmt.Errorf("load BPF programs: %w", err)
+}
+
+// lockedDown reports whether the verifier knows no helper that reads the kernel's memory.
+// Lockdown takes them away (bpf_tracing_func_proto() in kernel/trace/bpf_trace.c), and
+// securityfs, which would tell, is not mounted in most containers.
+func lockedDown(err error) bool {
+	text := err.Error()
+	// In the words of older and of newer kernels (check_helper_call() in kernel/bpf/verifier.c).
+	return strings.Contains(text, "unknown func bpf_probe_read") || strings.Contains(text, "cannot use helper bpf_probe_read")
 }
 
 // rights tells whether a seccomp filter is on, and whether this process may load
