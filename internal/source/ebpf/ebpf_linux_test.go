@@ -481,24 +481,68 @@ func TestTinyRingCountsLoss(t *testing.T) {
 	}
 }
 
+// An exec may be lost though the ring buffer was empty, if that has no room for what is
+// discarded of it and for the rest. The gap does not begin with what came later.
+func TestLossFromAnEmptyRing(t *testing.T) {
+	testenv.NeedBPF(t)
+	dir := t.TempDir()
+	for range 6 {
+		dir = filepath.Join(dir, strings.Repeat("d", 200))
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// The arguments leave less room than the directory takes.
+	cmd := exec.Command("/bin/sh", "-c", `read x; exec /bin/sh -c "read y" "$@"`, "sh", strings.Repeat("x", 91_000))
+	cmd.Dir = dir
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer in.Close()
+
+	s := unread(t, Options{Options: source.Options{ArgsMax: 128 << 10, RingBytes: 256 << 10}})
+	fmt.Fprintln(in)
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", cmd.Process.Pid))
+		if err == nil && strings.HasPrefix(string(b), "/bin/sh\x00-c\x00read y\x00") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it executed nothing: %v", err)
+		}
+	}
+	executed := time.Now().UnixNano()
+	<-time.After(300 * time.Millisecond) // more than is allowed for a program that is kept from running
+	if err := exec.Command("/bin/true").Run(); err != nil {
+		t.Fatal(err)
+	}
+	lost := false
+	for _, batch := range s.read(t) {
+		for _, e := range batch {
+			if e.Kind != event.KindGap || e.Gap.Of != event.KindExec {
+				continue
+			}
+			lost = true
+			if e.Time > executed {
+				t.Errorf("the gap begins %v after the exec", time.Duration(e.Time-executed))
+			}
+		}
+	}
+	if !lost {
+		t.Error("nothing was lost: the test tests nothing")
+	}
+}
+
 // filled is an open source that nobody reads, whose ring buffer n execs with
 // arguments of 100 KB went into, one from each pid.
 func filled(t *testing.T, n int) (s *ring, pids []int) {
 	t.Helper()
-	testenv.NeedBPF(t)
-	if err := rlimit.RemoveMemlock(); err != nil { // Open's work, which maps before 5.11 need
-		t.Log(err)
-	}
-	o := Options{Options: source.Options{ArgsMax: 128 << 10}}
-	o.FillDefaults()
-	l, err := newLoader(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s, err = open(o, l, ebpf.RawTracepoint); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.release)
+	s = unread(t, Options{Options: source.Options{ArgsMax: 128 << 10}})
 	long := strings.Repeat("x", 100_000)
 	for range n {
 		cmd := exec.Command("/bin/true", long)
@@ -508,6 +552,26 @@ func filled(t *testing.T, n int) (s *ring, pids []int) {
 		pids = append(pids, cmd.Process.Pid)
 	}
 	return s, pids
+}
+
+// unread is an open source that nobody reads.
+func unread(t *testing.T, o Options) *ring {
+	t.Helper()
+	testenv.NeedBPF(t)
+	if err := rlimit.RemoveMemlock(); err != nil { // Open's work, which maps before 5.11 need
+		t.Log(err)
+	}
+	o.FillDefaults()
+	l, err := newLoader(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := open(o, l, ebpf.RawTracepoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.release)
+	return s
 }
 
 // read lets a source read its ring buffer once, and hands out the batches.

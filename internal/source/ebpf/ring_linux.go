@@ -28,8 +28,14 @@ const (
 	batchBytes = 1 << 20
 )
 
-// recordMost is more than the largest record has: see TRY in bpf/exec.h.
-const recordMost = 160 << 10
+// execMost is the most that one exec takes in the ring buffer: the largest record, and in
+// front of it the largest of those that are discarded since the strings do not fit (see
+// TRY in bpf/exec.h), each with the 8 bytes that the kernel puts before it.
+const (
+	execMost  = headMost + 64<<10 + roomWorst + headMost + 128<<10 + 32<<10 + roomWorst
+	headMost  = 8 + execSize + 256 // with PIECE
+	roomWorst = 26 << 10
+)
 
 // lostEvery is how often losses are told while the ring buffer does not get empty.
 // Each time the processes are listed anew.
@@ -276,14 +282,14 @@ func (s *ring) drain(rec *ringbuf.Record) bool {
 }
 
 // setFilling notes the first record after the ring buffer was empty. Nothing was lost
-// before it had its place: a buffer that is larger than the largest record takes any when
-// it is empty. Its time is taken a moment later, before which an interrupt, or the host of
-// a virtual machine, may keep the program from running: hence the tenth of a second. One
-// that can be preempted there may be kept for any time.
+// before it had its place: a buffer that is larger than what an exec takes has room for
+// any when it is empty. Its time is taken a moment later, before which an interrupt, or
+// the host of a virtual machine, may keep the program from running: hence the tenth of a
+// second. One that can be preempted there may be kept for any time.
 func (s *ring) setFilling(raw []byte) {
 	// Failed execs may be a fexit program's: see skipping.
 	preempted := s.Options.spares > 0 || binary.LittleEndian.Uint32(raw) == kindExecFailed
-	if s.filling = 0; s.RingBytes > recordMost && !preempted {
+	if s.filling = 0; s.RingBytes > execMost && !preempted {
 		s.filling = int64(binary.LittleEndian.Uint64(raw[8:])) - int64(100*time.Millisecond)
 	}
 }
