@@ -5,6 +5,7 @@ package main
 import (
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,8 +44,14 @@ func TestMissedLine(t *testing.T) {
 	if got := missedLine(t.Context(), dir, store.TimeRange{}); got != "" {
 		t.Errorf("without an agent: %q", got)
 	}
-	a := fullStatus(dir)
-	stop, err := serveControl(dir, func() health.Agent { return a }, slog.New(slog.DiscardHandler))
+	var many atomic.Bool
+	stop, err := serveControl(dir, func() health.Agent {
+		a := fullStatus(dir)
+		for i := 0; many.Load() && i < 7; i++ {
+			a.Rules = append(a.Rules, health.Rule{ID: "x", State: "ok", Missed: health.Missed{From: fillBoot, Until: fillBoot}})
+		}
+		return a
+	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,9 +70,7 @@ func TestMissedLine(t *testing.T) {
 			t.Errorf("%+v: %q, want %q", test.r, got, test.want)
 		}
 	}
-	for range 7 {
-		a.Rules = append(a.Rules, health.Rule{ID: "x", State: "ok", Missed: health.Missed{From: fillBoot, Until: fillBoot}})
-	}
+	many.Store(true)
 	if got := missedLine(t.Context(), dir, store.TimeRange{}); !strings.Contains(got, ", 4 more did not look") {
 		t.Error(got)
 	}
