@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoPID: a canary would be the death of this process, since the Go runtime gives up
-// when it gets no thread.
+// ErrNoPID is why no canary is made: it would be the death of this process, since the Go
+// runtime gives up when it gets no thread.
 var ErrNoPID = errors.New("the system has no room for another thread")
 
 // Canary makes a thread of this process, which ends at once: a source that tells of
