@@ -380,6 +380,55 @@ func (a *Service) Nowhere(text string) error {
 	})
 }
 
+// Memory wants the agent's programs to have had at most so many bytes resident,
+// together, by the peak of each since it was started.
+func (a *Service) Memory(most int64) error {
+	if a.cmd == nil {
+		return errors.New("measure the agent: it does not run")
+	}
+	children, err := childrenOf(a.cmd.Process.Pid)
+	if err != nil {
+		return fmt.Errorf("measure the agent: %w", err)
+	}
+	if len(children) == 0 {
+		return errors.New("measure the agent: it has no procmond")
+	}
+	var sum int64
+	var each []string
+	for _, pid := range append([]int{a.cmd.Process.Pid}, children...) {
+		name, peak, err := peakOf(pid)
+		if err != nil {
+			return fmt.Errorf("measure the agent: %w", err)
+		}
+		sum += peak
+		each = append(each, fmt.Sprintf("%s %.1f", name, float64(peak)/1e6))
+	}
+	if sum > most {
+		return fmt.Errorf("the agent had %.1f MB resident, more than %.1f: %s", float64(sum)/1e6, float64(most)/1e6, strings.Join(each, ", "))
+	}
+	return nil
+}
+
+// peakOf is the name of a process and the most bytes that it had resident
+// (proc_pid_status(5)).
+func peakOf(pid int) (name string, peak int64, err error) {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	if err != nil {
+		return "", 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		key, value, _ := strings.Cut(line, ":")
+		switch value = strings.TrimSpace(value); key {
+		case "Name":
+			name = value
+		case "VmHWM":
+			peak, err = strconv.ParseInt(strings.TrimSuffix(value, " kB"), 10, 64)
+			return name, peak << 10, err
+		}
+	}
+	return name, 0, fmt.Errorf("process %d (%s) has no memory", pid, name)
+}
+
 // contains waits until a text is in what get gives.
 func (a *Service) contains(what, text string, get func() (string, error)) error {
 	return a.until(func() error {

@@ -14,7 +14,7 @@ import (
 var verbs = map[string][2]int{
 	"run": {1, -1}, "start": {1, -1}, "ready": {1, 1}, "say": {2, 2}, "close": {1, 1}, "signal": {2, 2}, "wait": {1, 1},
 	"until": {0, 0}, "copy": {2, 5}, "link": {2, 2}, "mkdir": {1, 1}, "remove": {1, 1}, "write": {3, 3}, "setenv": {2, 2},
-	"agent": {1, 1}, "table": {0, 0}, "logged": {1, 1}, "status": {1, 1}, "nowhere": {1, 1},
+	"agent": {1, 1}, "table": {0, 0}, "logged": {1, 1}, "status": {1, 1}, "nowhere": {1, 1}, "memory": {1, 1},
 }
 
 var (
@@ -114,9 +114,13 @@ func (p *parser) whole() error {
 		}
 	}
 	for _, s := range f.Steps {
-		if s.Verb == "agent" && !f.Agent.Own {
-			p.line = s.Line
+		p.line = s.Line
+		switch {
+		case f.Agent.Own:
+		case s.Verb == "agent":
 			return p.errorf("the agent of all scenarios is not for this one to control: add the directive agent: own")
+		case s.Verb == "memory":
+			return p.errorf("the memory of the agent of all scenarios is not for this one to judge: add the directive agent: own")
 		}
 	}
 	return nil

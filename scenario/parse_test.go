@@ -109,6 +109,7 @@ func TestParseErrors(t *testing.T) {
 		about + "-- run --\ncopy a\n":                           "f.txtar:3: copy with 1 arguments: want 2 to 5",
 		about + "-- run --\nuntil\n":                            "f.txtar:3: until: the query is missing",
 		about + "-- run --\nagent stop\ntable\n":                "f.txtar:3: the agent of all scenarios is not for this one to control: add the directive agent: own",
+		about + "-- run --\ntable\nmemory 100\n":                "f.txtar:4: the memory of the agent of all scenarios is not for this one to judge: add the directive agent: own",
 		about + "-- run --\nrun \"a\n":                          `f.txtar:3: a " is not closed`,
 		about + "-- run --\nrun a\\q\n":                         `f.txtar:3: unknown escape \q: want \n, \t, \xNN, \\, \", \' or \$`,
 		about + "-- run --\nrun a\\x00\n":                       `f.txtar:3: \x needs two hex digits, and an argument holds no byte 0`,

@@ -264,6 +264,12 @@ func (r *runner) step(s *Step) error {
 			out, err := r.agent.command([]int{0, 1, 3}, "status", "-o", "json")
 			return string(out), err
 		})
+	case "memory":
+		mb, err := strconv.ParseInt(args[0], 10, 32)
+		if err != nil {
+			return fmt.Errorf("%q: want a number of MB", args[0])
+		}
+		return r.agent.Memory(mb * 1e6)
 	case "nowhere":
 		if err := r.agent.Mark(); err != nil {
 			return err

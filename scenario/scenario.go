@@ -36,6 +36,7 @@
 //	table                    wait until the living processes of the record are those of /proc
 //	logged TEXT              wait until the agent's log has it
 //	status TEXT              wait until `sentineld status -o json` has it
+//	memory MB                sentineld and procmond of its own agent have had at most so much resident, together, at their peaks
 //	nowhere TEXT             neither the agent's files nor its output have it
 //
 // A word may be bare or in double quotes, with \n, \t, \xNN, \", \\ and \$ in it, or
